@@ -1,0 +1,195 @@
+"""The description of a distributional preference reward model. It travels to the Hub beside the weights."""
+
+import math
+from numbers import Real
+
+from transformers import AutoConfig, PretrainedConfig
+
+LIKERT_CATEGORY_NAMES = ("strongly disagree", "disagree", "neutral", "agree", "strongly agree")
+LIKERT_CATEGORY_REWARDS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_dprm.DPRMConfig",
+    "AutoModel": "modeling_dprm.DPRMForSequenceClassification",
+    "AutoModelForSequenceClassification": "modeling_dprm.DPRMForSequenceClassification",
+}
+
+
+class DPRMConfig(PretrainedConfig):
+    r"""Configuration of a [`DPRMForSequenceClassification`]: a backbone and the preference categories on top of it.
+
+    It describes a *model* and is saved in `config.json`; a training run is described by [`DPRMTrainingArguments`].
+    To every consumer that knows nothing of categories the model is a regression with the one label
+    `"expected_reward"`; the number of categories is `len(category_rewards)`.
+
+    Args:
+        text_config (`PretrainedConfig` or `dict`, *optional*):
+            Configuration of the backbone: any model that transformers has a sequence classifier for. `None` is allowed
+            because transformers builds empty configurations to compare with; no model can be made from it.
+        category_names (`list[str]`, *optional*):
+            One distinct name per category. Defaults to five Likert categories, or to `category_1 … category_K` where
+            only `category_rewards` is given.
+        category_rewards (`list[float]`, *optional*):
+            Reward of each category, finite, in any order, ties allowed. Defaults to −1, −0.5, 0, 0.5, 1.
+        ground_cost (`str` or `list[list[float]]`, *optional*, defaults to `"rewards"`):
+            What it costs to move one unit of probability from one category to another: `"rewards"` (distance between
+            their rewards), `"ranks"` (distance between their places in the list), or a *(num_categories,
+            num_categories)* matrix, non-negative with a zero diagonal.
+        bradley_terry_scale (`float`, *optional*, defaults to 1.0):
+            κ > 0 in `P(chosen beats rejected) = σ(κ · (expected reward difference))`, fitted in training.
+        prior_strength (`float`, *optional*):
+            How many annotators the model's distribution is worth as a Dirichlet prior; fitted on validation votes.
+            `None` where it was not fitted.
+        anchored (`bool`, *optional*, defaults to `False`):
+            Whether the model was trained on category votes. Pairs alone do not identify the categories.
+        tokenization (`dict`, *optional*):
+            The rule from text to token ids used in training: `add_special_tokens` (`bool`), `append_eos` (`bool`),
+            `max_length` (`int` or `None`). `None` where the model was not trained by [`DPRMTrainer`].
+        kwargs:
+            Arguments of [`~transformers.PretrainedConfig`].
+
+    Raises:
+        ValueError: if names and rewards differ in length or a value is out of its range; the message names it.
+
+    Example:
+
+    ```python
+    >>> from transformers import LlamaConfig
+    >>> from trl_dprm import DPRMConfig
+    >>> config = DPRMConfig(LlamaConfig(), category_names=["bad", "fair", "good"], category_rewards=[-1.0, 0.0, 1.0])
+    >>> config.num_categories, config.num_labels, config.id2label
+    (3, 1, {0: 'expected_reward'})
+    >>> config.cost_matrix
+    [[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]]
+
+    ```
+    """
+
+    model_type = "dprm"
+    sub_configs = {"text_config": AutoConfig}
+    is_composition = True
+
+    def __init__(
+        self,
+        text_config=None,
+        category_names=None,
+        category_rewards=None,
+        ground_cost="rewards",
+        bradley_terry_scale=1.0,
+        prior_strength=None,
+        anchored=False,
+        tokenization=None,
+        **kwargs,
+    ):
+        if category_rewards is None:
+            if category_names is not None and len(category_names) != len(LIKERT_CATEGORY_REWARDS):
+                raise ValueError(
+                    f"`category_names` has {len(category_names)} names but `category_rewards` is missing; the default "
+                    f"rewards are for {len(LIKERT_CATEGORY_REWARDS)} Likert categories. Pass one reward per name."
+                )
+            category_names = category_names or LIKERT_CATEGORY_NAMES
+            category_rewards = LIKERT_CATEGORY_REWARDS
+        elif category_names is None:
+            category_names = [f"category_{k + 1}" for k in range(len(category_rewards))]
+        self.category_names = [str(name) for name in category_names]
+        self.category_rewards = _finite_floats("category_rewards", category_rewards)
+        self.ground_cost = ground_cost if isinstance(ground_cost, str) else [list(row) for row in ground_cost]
+        self.bradley_terry_scale = bradley_terry_scale
+        self.prior_strength = prior_strength
+        self.anchored = anchored
+        self.tokenization = tokenization
+        self._check_categories()
+
+        if isinstance(text_config, dict):
+            text_config = AutoConfig.for_model(**text_config)
+        if text_config is not None:
+            text_config.id2label = dict(enumerate(self.category_names))
+            text_config.label2id = {name: k for k, name in enumerate(self.category_names)}
+            if text_config.problem_type is None:
+                text_config.problem_type = "single_label_classification"
+        self.text_config = text_config
+
+        if kwargs.pop("num_labels", 1) != 1:
+            raise ValueError(
+                "`num_labels` of a DPRM is always 1 (the expected reward). The number of categories is the length of "
+                "`category_rewards`."
+            )
+        kwargs.update(
+            id2label={0: "expected_reward"},
+            label2id={"expected_reward": 0},
+            problem_type="regression",
+            auto_map=AUTO_MAP,
+        )
+        super().__init__(**kwargs)
+
+    @property
+    def num_categories(self):
+        """Number of preference categories K (`int`)."""
+        return len(self.category_rewards)
+
+    @property
+    def category_positions(self):
+        """Position of each category on a line (`list[float]` of length K), `None` for an explicit cost matrix."""
+        if self.ground_cost == "rewards":
+            return list(self.category_rewards)
+        if self.ground_cost == "ranks":
+            return [float(k) for k in range(self.num_categories)]
+        return None
+
+    @property
+    def cost_matrix(self):
+        """Cost of moving one unit of probability from category i to j (`list[list[float]]`, K × K)."""
+        positions = self.category_positions
+        if positions is None:
+            return [list(row) for row in self.ground_cost]
+        return [[abs(a - b) for b in positions] for a in positions]
+
+    def _check_categories(self):
+        names, rewards = self.category_names, self.category_rewards
+        if len(names) != len(rewards):
+            raise ValueError(
+                f"`category_names` has {len(names)} entries and `category_rewards` has {len(rewards)}: each category "
+                "needs one name and one reward."
+            )
+        if len(names) < 2:
+            raise ValueError(f"A distribution needs at least two categories, got {len(names)}: {names}.")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"`category_names` must be distinct, but {repeated} occur more than once.")
+        if isinstance(self.ground_cost, str):
+            if self.ground_cost not in ("rewards", "ranks"):
+                raise ValueError(
+                    f'`ground_cost` is "rewards", "ranks" or a {len(names)} × {len(names)} matrix, got '
+                    f'"{self.ground_cost}".'
+                )
+        else:
+            _check_cost_matrix(self.ground_cost, len(names))
+        if not (_is_finite(self.bradley_terry_scale) and self.bradley_terry_scale > 0):
+            raise ValueError(f"`bradley_terry_scale` must be positive and finite, got {self.bradley_terry_scale}.")
+        if self.prior_strength is not None and not (_is_finite(self.prior_strength) and self.prior_strength > 0):
+            raise ValueError(
+                f"`prior_strength` is a positive number of annotators or None, got {self.prior_strength}."
+            )
+
+
+def _is_finite(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _finite_floats(name, values):
+    for k, value in enumerate(values):
+        if not _is_finite(value):
+            raise ValueError(f"`{name}[{k}]` must be a finite number, got {value!r}.")
+    return [float(value) for value in values]
+
+
+def _check_cost_matrix(cost, num_categories):
+    if len(cost) != num_categories or any(len(row) != num_categories for row in cost):
+        shape = f"{len(cost)} rows of lengths {sorted({len(row) for row in cost})}"
+        raise ValueError(f"`ground_cost` must be a {num_categories} × {num_categories} matrix, got {shape}.")
+    for i, row in enumerate(cost):
+        for j, value in enumerate(row):
+            if not _is_finite(value) or value < 0:
+                raise ValueError(f"`ground_cost[{i}][{j}]` must be a non-negative finite number, got {value!r}.")
+            if i == j and value != 0:
+                raise ValueError(f"`ground_cost[{i}][{i}]` must be 0: staying in a category is free. Got {value}.")

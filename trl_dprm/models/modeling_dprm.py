@@ -1,0 +1,477 @@
+"""Any stock sequence classifier, read as a distribution over preference categories."""
+
+import copy
+import inspect
+import json
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+from transformers.utils import ModelOutput, find_adapter_config_file, logging
+
+from .configuration_dprm import DPRMConfig
+from .distributions import expected_reward
+
+logger = logging.get_logger(__name__)
+
+_CODE_FILES = ("configuration_dprm.py", "distributions.py", "modeling_dprm.py")
+_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+
+@dataclass
+class DPRMOutput(ModelOutput):
+    """Output of [`DPRMForSequenceClassification`].
+
+    Args:
+        logits (`torch.Tensor` of shape *(batch_size, 1)*):
+            Expected reward, float32: what every consumer of a scalar reward model reads.
+        category_logits (`torch.Tensor` of shape *(batch_size, num_categories)*):
+            Unnormalised log-probabilities of the preference categories, float32.
+        hidden_states (`tuple` of `torch.Tensor` of shape *(batch_size, sequence_length, hidden_size)*, *optional*):
+            Hidden states of the backbone, of the right-padded inputs.
+        attentions (`tuple` of `torch.Tensor`, *optional*):
+            Attention weights of the backbone, of the right-padded inputs.
+    """
+
+    logits: torch.Tensor | None = None
+    category_logits: torch.Tensor | None = None
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None
+
+
+class DPRMForSequenceClassification(PreTrainedModel):
+    r"""Distributional preference reward model over any backbone that transformers has a sequence classifier for.
+
+    The stock classifier with one label per category does the work; its children stand on this model under their stock
+    names, so that checkpoints, adapters and quantisation see the backbone's own names. `logits` is the expected reward
+    \\(\sum_k \mathrm{softmax}(z)_k r_k\\) of shape *(batch_size, 1)*, `category_logits` is *z*.
+
+    The padding side does not matter: rows are moved to the right-padded form before the backbone reads them. The head
+    (and a pooler) is kept and run in float32, because bfloat16 rewards tie.
+
+    Args:
+        config ([`DPRMConfig`]): With a `text_config`.
+
+    Raises:
+        ValueError: if `config.text_config` is missing or transformers has no sequence classifier for it.
+
+    Source:
+        DPRM (arXiv 2402.09764). differs: the paper prompts a causal model; here the head is a classifier's.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from transformers import LlamaConfig
+    >>> from trl_dprm import DPRMConfig, DPRMForSequenceClassification
+    >>> backbone = LlamaConfig(
+    ...     vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0
+    ... )
+    >>> model = DPRMForSequenceClassification(DPRMConfig(backbone))
+    >>> output = model(torch.tensor([[5, 6, 7, 0], [8, 9, 10, 11]]))
+    >>> output.logits.shape, output.category_logits.shape
+    (torch.Size([2, 1]), torch.Size([2, 5]))
+
+    ```
+    """
+
+    config_class = DPRMConfig
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flash_attn_2 = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config):
+        super().__init__(config)
+        if type(config.text_config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+            raise ValueError(
+                f"No sequence classifier in transformers for `text_config` of type "
+                f"`{type(config.text_config).__name__}`. Choose a backbone that `AutoModelForSequenceClassification` "
+                "supports."
+            )
+        stock = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config.text_config)](config.text_config)
+        # The stock classifier is no child: it and this model share one dictionary of children, so a child replaced
+        # in one (by PEFT, by quantisation) is replaced in the other.
+        self.__dict__["_stock_classifier"] = stock
+        self.__dict__["_modules"] = stock._modules
+        self.base_model_prefix = stock.base_model_prefix
+        self._stock_arguments = frozenset(inspect.signature(stock.forward).parameters)
+
+        self.head_names = _head_names(stock)
+        self._keep_in_fp32_modules = set(self.head_names)
+        self._keep_in_fp32_modules_strict = set(self.head_names)
+        for name in self.head_names:
+            head = self.get_submodule(name)
+            head.forward = partial(_forward_without_autocast, head)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        token_type_ids=None,
+        inputs_embeds=None,
+        labels=None,
+        use_cache=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Score sequences.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape *(batch_size, sequence_length)*, *optional*): Token ids.
+            attention_mask (`torch.Tensor` of shape *(batch_size, sequence_length)*, *optional*):
+                1 for tokens, 0 for padding on either side.
+            position_ids, token_type_ids (`torch.LongTensor` of shape *(batch_size, sequence_length)*, *optional*):
+                Passed to backbones that take them.
+            inputs_embeds (`torch.Tensor` of shape *(batch_size, sequence_length, hidden_size)*, *optional*):
+                Instead of `input_ids`. Decoders then read the last position: pass rows without padding.
+            labels: Refused. Train with [`DPRMTrainer`].
+            use_cache (`bool`, *optional*): Accepted and ignored: a score needs no cache.
+            output_attentions, output_hidden_states, return_dict (`bool`, *optional*): As in transformers.
+
+        Returns:
+            [`DPRMOutput`], or a tuple of its entries with `return_dict=False`.
+
+        Raises:
+            ValueError: if `labels` is passed.
+        """
+        if labels is not None:
+            raise ValueError("A DPRM takes no `labels`: train it with `DPRMTrainer` on `target_probs` or on pairs.")
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "token_type_ids": token_type_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        arguments = {name: value for name, value in given.items() if value is not None}
+        if attention_mask is not None and attention_mask.dim() == 2:
+            arguments = _right_padded(arguments)
+        if "use_cache" in self._stock_arguments:
+            arguments["use_cache"] = False
+        if output_attentions is not None:
+            arguments["output_attentions"] = output_attentions
+        if output_hidden_states is not None:
+            arguments["output_hidden_states"] = output_hidden_states
+        stock_output = self._stock_classifier(**arguments, return_dict=True)
+
+        category_logits = stock_output.logits.float()
+        reward = expected_reward(category_logits.softmax(-1), self.config.category_rewards)
+        output = DPRMOutput(
+            logits=reward.unsqueeze(-1),
+            category_logits=category_logits,
+            hidden_states=stock_output.hidden_states,
+            attentions=stock_output.attentions,
+        )
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+    def category_probs(self, output):
+        """Probability of each preference category in the population.
+
+        Args:
+            output ([`DPRMOutput`]): Of this model.
+
+        Returns:
+            `torch.Tensor` of shape *(batch_size, num_categories)*, float32, rows sum to one. Feed it to the functions
+            of [`trl_dprm.models.distributions`] for variance, quantiles, CVaR and win probability.
+
+        Warns:
+            UserWarning: if the model is unanchored, that is, was trained on pairs alone: they identify differences of
+            expected reward, not the categories.
+        """
+        if not self.config.anchored:
+            warnings.warn(
+                "This model is unanchored: no category votes were in its training data, so its category probabilities "
+                "mean nothing beyond the expected reward. Train on `target_probs` or `target_counts` to anchor them.",
+                stacklevel=2,
+            )
+        return output.category_logits.softmax(-1)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path,
+        *model_args,
+        category_names=None,
+        category_rewards=None,
+        ground_cost=None,
+        config=None,
+        **kwargs,
+    ):
+        """Reload a DPRM, or start one from any checkpoint of a supported backbone.
+
+        A foreign checkpoint may be a causal or masked language model, a headless model or a stock classifier. Its own
+        head is kept only if it is a classifier with as many labels as there are categories, and otherwise replaced by
+        a random one (seed it with `transformers.set_seed`) with a warning. A folder with a DPRM adapter loads the base
+        that it names and the adapter on top.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): Folder or Hub id.
+            category_names, category_rewards, ground_cost: As in [`DPRMConfig`]. A DPRM reloads without them; given
+                ones replace those of its configuration and must describe as many categories.
+            config ([`DPRMConfig`], *optional*): Instead of the checkpoint's.
+            kwargs: Arguments of [`~transformers.PreTrainedModel.from_pretrained`].
+
+        Returns:
+            [`DPRMForSequenceClassification`] in evaluation mode.
+
+        Raises:
+            ValueError: if a backbone tensor is missing or has another shape, if a DPRM's head is missing or has
+                another shape, if the categories given do not fit the checkpoint's, or if a pickle is asked for.
+
+        Example:
+
+        ```python
+        model = DPRMForSequenceClassification.from_pretrained(
+            "Qwen/Qwen3-0.6B", category_names=["bad", "fair", "good"], category_rewards=[-1.0, 0.0, 1.0]
+        )
+        ```
+        """
+        if kwargs.pop("use_safetensors", True) is False:
+            raise ValueError("DPRM weights are read from safetensors only, `use_safetensors=False` is refused.")
+        if kwargs.pop("num_labels", 1) != 1:
+            raise ValueError("`num_labels` of a DPRM is always 1. Give the categories by `category_rewards`.")
+        with_info = kwargs.pop("output_loading_info", False)
+        kwargs.pop("ignore_mismatched_sizes", None)  # decided here: heads of foreign checkpoints only
+
+        hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+        if config is None:
+            config = AutoConfig.from_pretrained(
+                pretrained_model_name_or_path,
+                trust_remote_code=kwargs.get("trust_remote_code", False),
+                **hub_arguments,
+            )
+        config = _with_categories(config, category_names, category_rewards, ground_cost)
+
+        adapter_file = find_adapter_config_file(pretrained_model_name_or_path, **hub_arguments)
+        weights = pretrained_model_name_or_path if adapter_file is None else _adapter_base(adapter_file)
+        if adapter_file is not None:
+            kwargs.pop("revision", None), kwargs.pop("subfolder", None)  # they are the adapter's, not its base's
+        foreign = _is_foreign(weights, {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs})
+        with _quiet_loading_report():
+            model, info = super().from_pretrained(
+                weights,
+                *model_args,
+                config=config,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **kwargs,
+            )
+        _check_loaded(model, info, weights, foreign, warn=adapter_file is None)
+        if adapter_file is not None:
+            _load_adapter(model, pretrained_model_name_or_path, hub_arguments)
+        return (model, info) if with_info else model
+
+    @classmethod
+    def from_classifier(cls, classifier, category_names=None, category_rewards=None, ground_cost=None):
+        """Start a DPRM from a stock sequence classifier in memory: its backbone is shared, not copied.
+
+        Its head is kept where its shape fits (as many labels as categories) and otherwise made new, with a warning.
+
+        Args:
+            classifier ([`~transformers.PreTrainedModel`]): Such as `AutoModelForSequenceClassification` returns.
+            category_names, category_rewards, ground_cost: As in [`DPRMConfig`].
+
+        Returns:
+            [`DPRMForSequenceClassification`] on the classifier's device, in its training mode.
+
+        Raises:
+            ValueError: for a quantised classifier, or one that transformers does not list.
+        """
+        if getattr(classifier, "hf_quantizer", None) is not None:
+            raise ValueError(
+                "A quantised classifier cannot be taken over. Pass its folder or Hub id and `quantization_config`."
+            )
+        config = _with_categories(classifier.config, category_names, category_rewards, ground_cost)
+        config.name_or_path = classifier.config.name_or_path
+        with torch.device("meta"):
+            model = cls(config)
+        setattr(model, model.base_model_prefix, classifier.base_model)
+        replaced = []
+        for name in model.head_names:
+            if name.startswith(f"{model.base_model_prefix}."):
+                continue  # a pooler came with the backbone
+            new, old = model.get_submodule(name), classifier.get_submodule(name)
+            new.to_empty(device=classifier.device)
+            if {k: v.shape for k, v in new.state_dict().items()} == {k: v.shape for k, v in old.state_dict().items()}:
+                new.load_state_dict(old.state_dict())
+            else:
+                new.apply(model._init_weights)
+                replaced.append(name)
+        if replaced:
+            logger.warning(
+                f"The head ({', '.join(replaced)}) was made for {classifier.config.num_labels} labels: it is replaced by a "
+                f"new, random one for {config.num_categories} categories. Train it before use."
+            )
+        return model.train(classifier.training)
+
+    def save_pretrained(self, save_directory, is_main_process=True, push_to_hub=False, **kwargs):
+        """Save weights, configuration and the code that reads them; arguments as in transformers.
+
+        The folder holds a loadable checkpoint before and after, never in between: everything is written beside it,
+        `config.json` goes away first and comes back last.
+
+        Raises:
+            NotADirectoryError: if `save_directory` is a file.
+        """
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise NotADirectoryError(f"Cannot save the model: {folder} is a file, not a folder.")
+        if not is_main_process:
+            return super().save_pretrained(save_directory, is_main_process=False, **kwargs)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".incomplete-", dir=folder) as staging:
+            super().save_pretrained(staging, is_main_process=True, **kwargs)
+            for name in _CODE_FILES:
+                shutil.copyfile(Path(__file__).parent / name, Path(staging) / name)
+            _replace_checkpoint(Path(staging), folder)
+        if push_to_hub:
+            self.push_to_hub(kwargs.get("repo_id", folder.name))
+
+    def train(self, mode=True):
+        """Set training mode, also of the stock classifier that shares the children."""
+        self._stock_classifier.training = mode
+        return super().train(mode)
+
+    def get_input_embeddings(self):
+        """The backbone's token embeddings (`torch.nn.Module`)."""
+        return self.base_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        """Replace the backbone's token embeddings by `value` (`torch.nn.Module`)."""
+        self.base_model.set_input_embeddings(value)
+
+    def _init_weights(self, module):
+        self._stock_classifier._init_weights(module)
+
+
+def _head_names(stock):
+    """Names of the modules between backbone and category logits that hold parameters, poolers included."""
+    names = [
+        name
+        for name, child in stock.named_children()
+        if name != stock.base_model_prefix and next(child.parameters(), None) is not None
+    ]
+    pooler = getattr(stock.base_model, "pooler", None)
+    return names if pooler is None else [*names, f"{stock.base_model_prefix}.pooler"]
+
+
+def _forward_without_autocast(head, hidden_states, *args):
+    """Run a head in the precision of its own weights, float32 unless somebody cast the whole model."""
+    dtype = next(head.parameters()).dtype
+    with torch.autocast(hidden_states.device.type, enabled=False):
+        return type(head).forward(head, hidden_states.to(dtype), *args)
+
+
+def _right_padded(arguments):
+    """Move the tokens of every row to its left end, in order: then no backbone can see the padding side."""
+    order = arguments["attention_mask"].ne(0).long().argsort(dim=1, descending=True, stable=True)
+    return {
+        name: value.gather(1, order.view(*order.shape, *(1,) * (value.dim() - 2)).expand_as(value))
+        for name, value in arguments.items()
+    }
+
+
+def _is_foreign(path, hub_arguments):
+    """Whether the checkpoint is anything but a DPRM, by the configuration that lies beside its weights."""
+    checkpoint_config, _ = DPRMConfig.get_config_dict(path, **hub_arguments)
+    return checkpoint_config.get("model_type") != DPRMConfig.model_type
+
+
+def _with_categories(config, category_names, category_rewards, ground_cost):
+    given = {"category_names": category_names, "category_rewards": category_rewards, "ground_cost": ground_cost}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not isinstance(config, DPRMConfig):
+        return DPRMConfig(text_config=copy.deepcopy(config), **given)
+    if not given:
+        return config
+    for name, value in given.items():
+        if not isinstance(value, str) and len(value) != config.num_categories:
+            raise ValueError(
+                f"`{name}` has {len(value)} entries, but the checkpoint has {config.num_categories} categories: "
+                f"{config.category_names}."
+            )
+    return type(config)(**{**config.to_dict(), **given})
+
+
+@contextmanager
+def _quiet_loading_report():
+    """transformers reports replaced heads and dropped language-model heads as faults: `_check_loaded` says it better."""
+    report_logger = logging.get_logger("transformers.modeling_utils")
+
+    def is_no_report(record):
+        return record.funcName != "log_state_dict_report"
+
+    report_logger.addFilter(is_no_report)
+    try:
+        yield
+    finally:
+        report_logger.removeFilter(is_no_report)
+
+
+def _check_loaded(model, info, path, foreign, warn=True):
+    """Refuse a model with a tensor that the checkpoint did not hold, new heads on foreign checkpoints excepted."""
+    mismatched = {name: shapes for name, *shapes in info["mismatched_keys"]}
+    absent = set(info["missing_keys"]) | set(mismatched)
+    new_head = {name for name in absent if foreign and name.startswith(tuple(f"{h}." for h in model.head_names))}
+    faults = sorted(absent - new_head)
+    if faults:
+        listed = ", ".join(
+            f"{name} (shape {tuple(mismatched[name][0])}, expected {tuple(mismatched[name][1])})"
+            if name in mismatched
+            else f"{name} (missing)"
+            for name in faults[:10]
+        )
+        more = f" and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise ValueError(
+            f"The checkpoint {path} does not hold these tensors of {type(model).__name__}: {listed}{more}. They would "
+            "be random. Use a complete checkpoint of this architecture, with the categories it was trained with."
+        )
+    replaced = sorted(new_head & set(mismatched))
+    if replaced and warn:
+        logger.warning(
+            f"The head of {path} was made for another number of labels ({', '.join(replaced)}): it is replaced by a "
+            f"new, random one for {model.config.num_categories} categories. Train it before use."
+        )
+    elif new_head and warn:
+        logger.warning(
+            f"{path} holds no classification head: {', '.join(sorted(new_head))} are new and random. Train before use."
+        )
+
+
+def _adapter_base(adapter_file):
+    base = json.loads(Path(adapter_file).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise ValueError(f"{adapter_file} names no `base_model_name_or_path`: the adapter's base is unknown.")
+    return base
+
+
+def _load_adapter(model, path, hub_arguments):
+    """Put a trained adapter and its head on the base; the Hub arguments are the adapter's."""
+    info = model.load_adapter(path, adapter_kwargs=hub_arguments)
+    return info
+
+
+def _replace_checkpoint(staging, folder):
+    """Move a whole checkpoint over an older one; `config.json`, without which nothing loads, leaves first, comes last."""
+    (folder / "config.json").unlink(missing_ok=True)
+    for stale in (*folder.glob("model*.safetensors"), *folder.glob("model*.safetensors.index.json")):
+        stale.unlink()
+    files = sorted(staging.iterdir(), key=lambda file: file.name == "config.json")
+    for file in files:
+        file.replace(folder / file.name)
