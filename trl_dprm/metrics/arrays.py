@@ -1,0 +1,157 @@
+"""What every metric asks of its arrays, checked once, with errors that say where and what to do."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+SUM_TOLERANCE = 1e-4  # a float32 softmax sums to one within 1e-6; bfloat16 does not, and would move the metrics
+
+
+def vote_shares(target_counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Vote counts as the two arrays that the metrics take: shares, and how many votes stand behind them.
+
+    Args:
+        target_counts (array of shape `(num_items, num_categories)`): non-negative, may be fractional (an annotator
+            split over two answers), at least one vote in every row.
+
+    Returns:
+        `target_probs` of shape `(num_items, num_categories)`, rows sum to 1, and `vote_weight` of shape
+        `(num_items,)`.
+
+    Raises:
+        ValueError: not two-dimensional, a count that is negative or not finite, or a row without votes.
+
+    Example:
+
+    >>> target_probs, vote_weight = vote_shares([[1, 0, 3], [2, 0, 0]])
+    >>> target_probs.tolist(), vote_weight.tolist()
+    ([[0.25, 0.0, 0.75], [1.0, 0.0, 0.0]], [4.0, 2.0])
+    """
+    counts = _non_negative_table("target_counts", target_counts)
+    vote_weight = counts.sum(axis=1)
+    if (vote_weight == 0).any():
+        row = int((vote_weight == 0).argmax())
+        raise ValueError(f"target_counts row {row} has no votes; leave out items that nobody judged")
+    return counts / vote_weight[:, None], vote_weight
+
+
+def distribution_table(name: str, values: ArrayLike) -> np.ndarray:
+    """One distribution per row, as float64 of shape `(num_items, num_categories)`.
+
+    Raises:
+        ValueError: not two-dimensional, no items, an entry that is negative or not finite, or a row whose sum is off
+            one by more than `SUM_TOLERANCE`.
+
+    Example:
+
+    >>> distribution_table("category_probs", [[0.5, 0.5], [2.0, 1.0]])
+    Traceback (most recent call last):
+    ValueError: category_probs row 1 sums to 3, not 1; give probabilities (softmax of logits, or counts / their sum)
+    """
+    table = _non_negative_table(name, values)
+    sums = table.sum(axis=1)
+    off = np.abs(sums - 1) > SUM_TOLERANCE
+    if off.any():
+        row = int(off.argmax())
+        raise ValueError(
+            f"{name} row {row} sums to {sums[row]:g}, not 1; give probabilities (softmax of logits, or counts / "
+            "their sum)"
+        )
+    return table
+
+
+def matching_distributions(category_probs: ArrayLike, target_probs: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and targets of the same items over the same categories.
+
+    Raises:
+        ValueError: as `distribution_table`, or shapes that differ.
+    """
+    predictions = distribution_table("category_probs", category_probs)
+    targets = distribution_table("target_probs", target_probs)
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"category_probs has shape {predictions.shape} but target_probs has {targets.shape}; give one row per "
+            "item and one column per category in both"
+        )
+    return predictions, targets
+
+
+def weight_vector(name: str, values: ArrayLike | None, length: int) -> np.ndarray:
+    """Weights of the items as float64 of shape `(length,)`; ones for `None`.
+
+    Raises:
+        ValueError: another length, a weight that is negative or not finite, or nothing but zeros.
+
+    Example:
+
+    >>> weight_vector("vote_weight", [3, -1], 2)
+    Traceback (most recent call last):
+    ValueError: vote_weight[1] is -1; give a finite weight of at least 0
+    """
+    if values is None:
+        return np.ones(length)
+    weight = finite_vector(name, values, length)
+    if (weight < 0).any():
+        place = int((weight < 0).argmax())
+        raise ValueError(f"{name}[{place}] is {weight[place]:g}; give a finite weight of at least 0")
+    if not weight.any():
+        raise ValueError(f"{name} is zero everywhere; at least one item must count")
+    return weight
+
+
+def finite_vector(name: str, values: ArrayLike, length: int | None = None) -> np.ndarray:
+    """Finite numbers as float64 of shape `(length,)`, or of any length above 0 for `None`.
+
+    Raises:
+        ValueError: not one-dimensional, empty, another length, or an entry that is not finite.
+
+    Example:
+
+    >>> finite_vector("chosen_rewards", [0.5, float("nan")])
+    Traceback (most recent call last):
+    ValueError: chosen_rewards[1] is nan; give finite numbers
+    """
+    vector = _float64(values)
+    if vector.ndim != 1 or len(vector) == 0:
+        raise ValueError(f"{name} has shape {vector.shape}; give one dimension with at least one entry")
+    if length is not None and len(vector) != length:
+        raise ValueError(f"{name} has {len(vector)} entries where {length} are needed; give one for each")
+    if not np.isfinite(vector).all():
+        place = int((~np.isfinite(vector)).argmax())
+        raise ValueError(f"{name}[{place}] is {vector[place]}; give finite numbers")
+    return vector
+
+
+def share_vector(name: str, values: ArrayLike, length: int | None = None) -> np.ndarray:
+    """Numbers between 0 and 1 as float64 of shape `(length,)`; a rounding error beyond is clipped.
+
+    Raises:
+        ValueError: as `finite_vector`, or an entry outside [0, 1] by more than `SUM_TOLERANCE`.
+
+    Example:
+
+    >>> share_vector("chosen_vote_share", [0.5, 3.0])
+    Traceback (most recent call last):
+    ValueError: chosen_vote_share[1] is 3; give a share between 0 and 1 (votes for / all votes)
+    """
+    shares = finite_vector(name, values, length)
+    outside = (shares < -SUM_TOLERANCE) | (shares > 1 + SUM_TOLERANCE)
+    if outside.any():
+        place = int(outside.argmax())
+        raise ValueError(f"{name}[{place}] is {shares[place]:g}; give a share between 0 and 1 (votes for / all votes)")
+    return shares.clip(0, 1)
+
+
+def _non_negative_table(name: str, values: ArrayLike) -> np.ndarray:
+    table = _float64(values)
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"{name} has shape {table.shape}; give (num_items, num_categories), at least one of each")
+    bad = ~(np.isfinite(table) & (table >= 0))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(f"{name} row {row}, category {column} is {table[row, column]:g}; give a finite number >= 0")
+    return table
+
+
+def _float64(values: ArrayLike) -> np.ndarray:
+    """Contiguous and writable, as PyTorch wants them, copied only if need be: `np.broadcast_to` is welcome."""
+    return np.require(values, np.float64, ["C", "W"])
