@@ -66,7 +66,7 @@ class DPRMConfig(PretrainedConfig):
     """
 
     model_type = "dprm"
-    sub_configs = {"text_config": AutoConfig}
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012
     is_composition = True
 
     def __init__(
@@ -105,8 +105,7 @@ class DPRMConfig(PretrainedConfig):
         if text_config is not None:
             text_config.id2label = dict(enumerate(self.category_names))
             text_config.label2id = {name: k for k, name in enumerate(self.category_names)}
-            if text_config.problem_type is None:
-                text_config.problem_type = "single_label_classification"
+            text_config.problem_type = "single_label_classification"  # softmax, also for a regression's backbone
         self.text_config = text_config
 
         if kwargs.pop("num_labels", 1) != 1:
@@ -144,6 +143,17 @@ class DPRMConfig(PretrainedConfig):
             return [list(row) for row in self.ground_cost]
         return [[abs(a - b) for b in positions] for a in positions]
 
+    def to_dict(self):
+        """The configuration as a `dict`, with RoPE also spelt as transformers 4 reads it."""
+        content = super().to_dict()
+        backbone = content.get("text_config") or {}
+        rope = backbone.get("rope_parameters") or {}
+        if "rope_theta" in rope:
+            backbone["rope_theta"] = rope["rope_theta"]
+            if rope.get("rope_type", "default") != "default":
+                backbone["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
+        return content
+
     def _check_categories(self):
         names, rewards = self.category_names, self.category_rewards
         if len(names) != len(rewards):
@@ -163,7 +173,7 @@ class DPRMConfig(PretrainedConfig):
                     f'"{self.ground_cost}".'
                 )
         else:
-            _check_cost_matrix(self.ground_cost, len(names))
+            self.ground_cost = _checked_cost_matrix(self.ground_cost, len(names))
         if not (_is_finite(self.bradley_terry_scale) and self.bradley_terry_scale > 0):
             raise ValueError(f"`bradley_terry_scale` must be positive and finite, got {self.bradley_terry_scale}.")
         if self.prior_strength is not None and not (_is_finite(self.prior_strength) and self.prior_strength > 0):
@@ -183,7 +193,7 @@ def _finite_floats(name, values):
     return [float(value) for value in values]
 
 
-def _check_cost_matrix(cost, num_categories):
+def _checked_cost_matrix(cost, num_categories):
     if len(cost) != num_categories or any(len(row) != num_categories for row in cost):
         shape = f"{len(cost)} rows of lengths {sorted({len(row) for row in cost})}"
         raise ValueError(f"`ground_cost` must be a {num_categories} × {num_categories} matrix, got {shape}.")
@@ -193,3 +203,4 @@ def _check_cost_matrix(cost, num_categories):
                 raise ValueError(f"`ground_cost[{i}][{j}]` must be a non-negative finite number, got {value!r}.")
             if i == j and value != 0:
                 raise ValueError(f"`ground_cost[{i}][{i}]` must be 0: staying in a category is free. Got {value}.")
+    return [[float(value) for value in row] for row in cost]

@@ -32,7 +32,7 @@ def expected_reward(category_probs, category_rewards):
     ```
     """
     probs, rewards = _at_least_float32(category_probs, category_rewards)
-    return probs @ rewards
+    return _weighted_sum(probs, rewards)
 
 
 def reward_variance(category_probs, category_rewards):
@@ -56,8 +56,8 @@ def reward_variance(category_probs, category_rewards):
     ```
     """
     probs, rewards = _at_least_float32(category_probs, category_rewards)
-    deviation = rewards - (probs @ rewards).unsqueeze(-1)
-    return (probs * deviation.square()).sum(-1)
+    deviation = rewards - _weighted_sum(probs, rewards).unsqueeze(-1)
+    return _weighted_sum(probs, deviation.square())
 
 
 def lower_semideviation(category_probs, category_rewards):
@@ -87,10 +87,10 @@ def lower_semideviation(category_probs, category_rewards):
     ```
     """
     probs, rewards = _at_least_float32(category_probs, category_rewards)
-    shortfall = (rewards - (probs @ rewards).unsqueeze(-1)).clamp(max=0)
-    semivariance = (probs * shortfall.square()).sum(-1)
+    shortfall = (rewards - _weighted_sum(probs, rewards).unsqueeze(-1)).clamp(max=0)
+    semivariance = _weighted_sum(probs, shortfall.square())
     positive = semivariance > 0
-    return torch.where(positive, semivariance.where(positive, torch.ones_like(semivariance)).sqrt(), semivariance)
+    return semivariance.where(positive, 1.0).sqrt() * positive
 
 
 def reward_quantile(category_probs, category_rewards, level):
@@ -165,7 +165,7 @@ def conditional_value_at_risk(category_probs, category_rewards, level):
     sorted_probs = probs[..., ascending]
     mass_below = sorted_probs.cumsum(-1) - sorted_probs
     tail_mass = torch.minimum((level - mass_below).clamp(min=0), sorted_probs)
-    return tail_mass @ rewards[ascending] / level
+    return _weighted_sum(tail_mass, rewards[ascending]) / level
 
 
 def win_probability(category_probs, other_category_probs, category_rewards):
@@ -199,7 +199,12 @@ def win_probability(category_probs, other_category_probs, category_rewards):
     probs, rewards = _at_least_float32(category_probs, category_rewards)
     other_probs, _ = _at_least_float32(other_category_probs, category_rewards)
     beats = torch.heaviside(rewards[:, None] - rewards[None, :], rewards.new_tensor(0.5))
-    return ((probs @ beats) * other_probs).sum(-1)
+    return _weighted_sum(_weighted_sum(probs.unsqueeze(-2), beats.T), other_probs)
+
+
+def _weighted_sum(weights, values):
+    """Sum over the last dimension; not `@`, which autocast would run in bfloat16."""
+    return (weights * values).sum(-1)
 
 
 def _at_least_float32(category_probs, category_rewards):

@@ -1,13 +1,10 @@
 """Any stock sequence classifier, read as a distribution over preference categories."""
 
-import copy
 import inspect
-import json
 import shutil
 import tempfile
 import warnings
 from dataclasses import dataclass
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +13,23 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.utils import ModelOutput, find_adapter_config_file, logging
 
+from .checkpoint_dprm import (
+    adapter_base,
+    align_memory,
+    check_loaded,
+    load_adapter,
+    quiet_loading_report,
+    replace_checkpoint,
+    set_quantization,
+    with_categories,
+    writable_folder,
+)
 from .configuration_dprm import DPRMConfig
 from .distributions import expected_reward
 
 logger = logging.get_logger(__name__)
 
-_CODE_FILES = ("configuration_dprm.py", "distributions.py", "modeling_dprm.py")
+_CODE_FILES = ("checkpoint_dprm.py", "configuration_dprm.py", "distributions.py", "modeling_dprm.py")
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
@@ -72,8 +80,9 @@ class DPRMForSequenceClassification(PreTrainedModel):
     >>> from transformers import LlamaConfig
     >>> from trl_dprm import DPRMConfig, DPRMForSequenceClassification
     >>> backbone = LlamaConfig(
-    ...     vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0
+    ...     vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
     ... )
+    >>> backbone.pad_token_id = 0
     >>> model = DPRMForSequenceClassification(DPRMConfig(backbone))
     >>> output = model(torch.tensor([[5, 6, 7, 0], [8, 9, 10, 11]]))
     >>> output.logits.shape, output.category_logits.shape
@@ -108,12 +117,12 @@ class DPRMForSequenceClassification(PreTrainedModel):
         self._stock_arguments = frozenset(inspect.signature(stock.forward).parameters)
 
         self.head_names = _head_names(stock)
-        self._keep_in_fp32_modules = set(self.head_names)
-        self._keep_in_fp32_modules_strict = set(self.head_names)
-        for name in self.head_names:
-            head = self.get_submodule(name)
-            head.forward = partial(_forward_without_autocast, head)
+        self._run_heads_in_float32()
         self.post_init()
+        # After `post_init`, which refuses dotted names in transformers 4: the first set skips quantisation, the second
+        # loads in float32.
+        self._keep_in_fp32_modules = {*(self._keep_in_fp32_modules or ()), *self.head_names}
+        self._keep_in_fp32_modules_strict = {*(self._keep_in_fp32_modules_strict or ()), *self.head_names}
 
     def forward(
         self,
@@ -137,7 +146,7 @@ class DPRMForSequenceClassification(PreTrainedModel):
             position_ids, token_type_ids (`torch.LongTensor` of shape *(batch_size, sequence_length)*, *optional*):
                 Passed to backbones that take them.
             inputs_embeds (`torch.Tensor` of shape *(batch_size, sequence_length, hidden_size)*, *optional*):
-                Instead of `input_ids`. Decoders then read the last position: pass rows without padding.
+                Instead of `input_ids`. Decoders then read the last position, so they refuse rows with padding.
             labels: Refused. Train with [`DPRMTrainer`].
             use_cache (`bool`, *optional*): Accepted and ignored: a score needs no cache.
             output_attentions, output_hidden_states, return_dict (`bool`, *optional*): As in transformers.
@@ -146,7 +155,7 @@ class DPRMForSequenceClassification(PreTrainedModel):
             [`DPRMOutput`], or a tuple of its entries with `return_dict=False`.
 
         Raises:
-            ValueError: if `labels` is passed.
+            ValueError: if `labels` is passed, or `inputs_embeds` with padding to a decoder.
         """
         if labels is not None:
             raise ValueError("A DPRM takes no `labels`: train it with `DPRMTrainer` on `target_probs` or on pairs.")
@@ -160,8 +169,12 @@ class DPRMForSequenceClassification(PreTrainedModel):
         arguments = {name: value for name, value in given.items() if value is not None}
         if attention_mask is not None and attention_mask.dim() == 2:
             arguments = _right_padded(arguments)
-        if "use_cache" in self._stock_arguments:
+        if "use_cache" in self._stock_arguments:  # a decoder, whose classifier finds the last token by `input_ids`
             arguments["use_cache"] = False
+            if input_ids is None and attention_mask is not None and not attention_mask.all():
+                raise ValueError(
+                    "Decoders cannot score `inputs_embeds` with padding: pass `input_ids`, or rows of one length."
+                )
         if output_attentions is not None:
             arguments["output_attentions"] = output_attentions
         if output_hidden_states is not None:
@@ -247,6 +260,7 @@ class DPRMForSequenceClassification(PreTrainedModel):
             raise ValueError("`num_labels` of a DPRM is always 1. Give the categories by `category_rewards`.")
         with_info = kwargs.pop("output_loading_info", False)
         kwargs.pop("ignore_mismatched_sizes", None)  # decided here: heads of foreign checkpoints only
+        kwargs.pop("adapter_kwargs", None)  # from an Auto class, which would load the adapter a second time
 
         hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
         if config is None:
@@ -255,14 +269,18 @@ class DPRMForSequenceClassification(PreTrainedModel):
                 trust_remote_code=kwargs.get("trust_remote_code", False),
                 **hub_arguments,
             )
-        config = _with_categories(config, category_names, category_rewards, ground_cost)
+        config = with_categories(config, category_names, category_rewards, ground_cost)
 
         adapter_file = find_adapter_config_file(pretrained_model_name_or_path, **hub_arguments)
-        weights = pretrained_model_name_or_path if adapter_file is None else _adapter_base(adapter_file)
+        weights = pretrained_model_name_or_path if adapter_file is None else adapter_base(adapter_file)
         if adapter_file is not None:
             kwargs.pop("revision", None), kwargs.pop("subfolder", None)  # they are the adapter's, not its base's
-        foreign = _is_foreign(weights, {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs})
-        with _quiet_loading_report():
+        weights_config, _ = DPRMConfig.get_config_dict(
+            weights, **{name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+        )
+        foreign = weights_config.get("model_type") != DPRMConfig.model_type
+        set_quantization(config, weights_config.get("quantization_config"))
+        with quiet_loading_report():
             model, info = super().from_pretrained(
                 weights,
                 *model_args,
@@ -272,9 +290,10 @@ class DPRMForSequenceClassification(PreTrainedModel):
                 output_loading_info=True,
                 **kwargs,
             )
-        _check_loaded(model, info, weights, foreign, warn=adapter_file is None)
+        new_head = check_loaded(model, info, weights, foreign, warn=adapter_file is None)
         if adapter_file is not None:
-            _load_adapter(model, pretrained_model_name_or_path, hub_arguments)
+            load_adapter(model, pretrained_model_name_or_path, hub_arguments, new_head)
+        align_memory(model)
         return (model, info) if with_info else model
 
     @classmethod
@@ -297,11 +316,12 @@ class DPRMForSequenceClassification(PreTrainedModel):
             raise ValueError(
                 "A quantised classifier cannot be taken over. Pass its folder or Hub id and `quantization_config`."
             )
-        config = _with_categories(classifier.config, category_names, category_rewards, ground_cost)
+        config = with_categories(classifier.config, category_names, category_rewards, ground_cost)
         config.name_or_path = classifier.config.name_or_path
         with torch.device("meta"):
             model = cls(config)
         setattr(model, model.base_model_prefix, classifier.base_model)
+        model._run_heads_in_float32()  # a pooler came with the backbone
         replaced = []
         for name in model.head_names:
             if name.startswith(f"{model.base_model_prefix}."):
@@ -315,8 +335,8 @@ class DPRMForSequenceClassification(PreTrainedModel):
                 replaced.append(name)
         if replaced:
             logger.warning(
-                f"The head ({', '.join(replaced)}) was made for {classifier.config.num_labels} labels: it is replaced by a "
-                f"new, random one for {config.num_categories} categories. Train it before use."
+                f"The head ({', '.join(replaced)}) was made for {classifier.config.num_labels} labels: it is "
+                f"replaced by a new, random one for {config.num_categories} categories. Train it before use."
             )
         return model.train(classifier.training)
 
@@ -328,18 +348,17 @@ class DPRMForSequenceClassification(PreTrainedModel):
 
         Raises:
             NotADirectoryError: if `save_directory` is a file.
+            PermissionError: if it is not writable.
         """
-        folder = Path(save_directory)
-        if folder.is_file():
-            raise NotADirectoryError(f"Cannot save the model: {folder} is a file, not a folder.")
         if not is_main_process:
             return super().save_pretrained(save_directory, is_main_process=False, **kwargs)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = writable_folder(save_directory)
         with tempfile.TemporaryDirectory(prefix=".incomplete-", dir=folder) as staging:
             super().save_pretrained(staging, is_main_process=True, **kwargs)
+            self.config.save_pretrained(staging)  # beside a loaded adapter, too, where transformers leaves it out
             for name in _CODE_FILES:
                 shutil.copyfile(Path(__file__).parent / name, Path(staging) / name)
-            _replace_checkpoint(Path(staging), folder)
+            replace_checkpoint(Path(staging), folder)
         if push_to_hub:
             self.push_to_hub(kwargs.get("repo_id", folder.name))
 
@@ -358,6 +377,13 @@ class DPRMForSequenceClassification(PreTrainedModel):
 
     def _init_weights(self, module):
         self._stock_classifier._init_weights(module)
+
+    def _run_heads_in_float32(self):
+        """Heads are made in float32 whatever the backbone's precision, and run in it under autocast too."""
+        for name in self.head_names:
+            head = self.get_submodule(name)
+            head.to(torch.promote_types(next(head.parameters()).dtype, torch.float32))
+            head.forward = partial(_forward_without_autocast, head)
 
 
 def _head_names(stock):
@@ -385,93 +411,3 @@ def _right_padded(arguments):
         name: value.gather(1, order.view(*order.shape, *(1,) * (value.dim() - 2)).expand_as(value))
         for name, value in arguments.items()
     }
-
-
-def _is_foreign(path, hub_arguments):
-    """Whether the checkpoint is anything but a DPRM, by the configuration that lies beside its weights."""
-    checkpoint_config, _ = DPRMConfig.get_config_dict(path, **hub_arguments)
-    return checkpoint_config.get("model_type") != DPRMConfig.model_type
-
-
-def _with_categories(config, category_names, category_rewards, ground_cost):
-    given = {"category_names": category_names, "category_rewards": category_rewards, "ground_cost": ground_cost}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not isinstance(config, DPRMConfig):
-        return DPRMConfig(text_config=copy.deepcopy(config), **given)
-    if not given:
-        return config
-    for name, value in given.items():
-        if not isinstance(value, str) and len(value) != config.num_categories:
-            raise ValueError(
-                f"`{name}` has {len(value)} entries, but the checkpoint has {config.num_categories} categories: "
-                f"{config.category_names}."
-            )
-    return type(config)(**{**config.to_dict(), **given})
-
-
-@contextmanager
-def _quiet_loading_report():
-    """transformers reports replaced heads and dropped language-model heads as faults: `_check_loaded` says it better."""
-    report_logger = logging.get_logger("transformers.modeling_utils")
-
-    def is_no_report(record):
-        return record.funcName != "log_state_dict_report"
-
-    report_logger.addFilter(is_no_report)
-    try:
-        yield
-    finally:
-        report_logger.removeFilter(is_no_report)
-
-
-def _check_loaded(model, info, path, foreign, warn=True):
-    """Refuse a model with a tensor that the checkpoint did not hold, new heads on foreign checkpoints excepted."""
-    mismatched = {name: shapes for name, *shapes in info["mismatched_keys"]}
-    absent = set(info["missing_keys"]) | set(mismatched)
-    new_head = {name for name in absent if foreign and name.startswith(tuple(f"{h}." for h in model.head_names))}
-    faults = sorted(absent - new_head)
-    if faults:
-        listed = ", ".join(
-            f"{name} (shape {tuple(mismatched[name][0])}, expected {tuple(mismatched[name][1])})"
-            if name in mismatched
-            else f"{name} (missing)"
-            for name in faults[:10]
-        )
-        more = f" and {len(faults) - 10} more" if len(faults) > 10 else ""
-        raise ValueError(
-            f"The checkpoint {path} does not hold these tensors of {type(model).__name__}: {listed}{more}. They would "
-            "be random. Use a complete checkpoint of this architecture, with the categories it was trained with."
-        )
-    replaced = sorted(new_head & set(mismatched))
-    if replaced and warn:
-        logger.warning(
-            f"The head of {path} was made for another number of labels ({', '.join(replaced)}): it is replaced by a "
-            f"new, random one for {model.config.num_categories} categories. Train it before use."
-        )
-    elif new_head and warn:
-        logger.warning(
-            f"{path} holds no classification head: {', '.join(sorted(new_head))} are new and random. Train before use."
-        )
-
-
-def _adapter_base(adapter_file):
-    base = json.loads(Path(adapter_file).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
-        raise ValueError(f"{adapter_file} names no `base_model_name_or_path`: the adapter's base is unknown.")
-    return base
-
-
-def _load_adapter(model, path, hub_arguments):
-    """Put a trained adapter and its head on the base; the Hub arguments are the adapter's."""
-    info = model.load_adapter(path, adapter_kwargs=hub_arguments)
-    return info
-
-
-def _replace_checkpoint(staging, folder):
-    """Move a whole checkpoint over an older one; `config.json`, without which nothing loads, leaves first, comes last."""
-    (folder / "config.json").unlink(missing_ok=True)
-    for stale in (*folder.glob("model*.safetensors"), *folder.glob("model*.safetensors.index.json")):
-        stale.unlink()
-    files = sorted(staging.iterdir(), key=lambda file: file.name == "config.json")
-    for file in files:
-        file.replace(folder / file.name)

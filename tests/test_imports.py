@@ -1,0 +1,57 @@
+"""Imports point one way: cli -> trainer -> hub -> losses, metrics, preferences -> models."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "trl_dprm"
+ALLOWED = {
+    "models": set(),
+    "losses": {"models"},
+    "preferences": {"models"},
+    "metrics": {"losses", "models"},
+    "hub": {"losses", "metrics", "preferences", "models"},
+    "trainer": {"hub", "losses", "metrics", "preferences", "models"},
+    "cli": {"trainer", "hub", "losses", "metrics", "preferences", "models"},
+}
+
+
+def imported_rooms(file: Path) -> set[str]:
+    """Rooms of the package that a file imports from, its own left out."""
+    own = file.relative_to(PACKAGE).parts[0]
+    package = ["trl_dprm", *file.relative_to(PACKAGE).parent.parts]
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "trl_dprm" and len(parts) > 1:
+                found.add(parts[1])
+    return found - {own}
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_rooms_import_only_what_lies_below_them(room):
+    files = sorted((PACKAGE / room).rglob("*.py"))
+    assert files, f"no files in {room}"
+    for file in files:
+        upward = imported_rooms(file) - ALLOWED[room]
+        assert not upward, f"{file.relative_to(PACKAGE)} imports from {sorted(upward)}"
+
+
+def test_every_room_is_drawn():
+    rooms = {folder.name for folder in PACKAGE.iterdir() if folder.is_dir() and not folder.name.startswith("__")}
+    assert rooms == set(ALLOWED)
+
+
+def test_the_walk_sees_relative_and_absolute_imports(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / "m.py"
+    file.write_text("from ..trainer.rows import x\nimport trl_dprm.cli\nfrom trl_dprm import hub\nfrom . import sibling\n")
+    assert imported_rooms(file) == {"trainer", "cli", "hub"}

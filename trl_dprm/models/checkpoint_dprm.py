@@ -1,0 +1,139 @@
+"""Checkpoints on disk: what may be read, what must be refused, and how one replaces another."""
+
+import copy
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers.utils import cached_file, logging
+
+from .configuration_dprm import DPRMConfig
+
+logger = logging.get_logger(__name__)
+
+
+def with_categories(config, category_names, category_rewards, ground_cost):
+    """A copy of the configuration, as a DPRM's, with the categories that are given (not `None`)."""
+    given = {"category_names": category_names, "category_rewards": category_rewards, "ground_cost": ground_cost}
+    given = {name: value for name, value in given.items() if value is not None}
+    if config.model_type != DPRMConfig.model_type:  # remote code has its own class
+        return DPRMConfig(text_config=copy.deepcopy(config), **given)
+    if not given:
+        return copy.deepcopy(config)
+    for name, value in given.items():
+        if not isinstance(value, str) and len(value) != config.num_categories:
+            raise ValueError(
+                f"`{name}` has {len(value)} entries, but the checkpoint has {config.num_categories} categories: "
+                f"{config.category_names}."
+            )
+    return type(config)(**{**config.to_dict(), **given})
+
+
+def set_quantization(config, quantization_config):
+    """The weights say whether they are quantised: be they a backbone's, a DPRM's or those below an adapter."""
+    for part in (config, config.text_config):
+        if hasattr(part, "quantization_config"):
+            del part.quantization_config
+    if quantization_config is not None:
+        config.quantization_config = quantization_config
+
+
+@contextmanager
+def quiet_loading_report():
+    """transformers reports replaced and dropped heads as faults: `check_loaded` says it better."""
+    report_logger = logging.get_logger("transformers.modeling_utils")
+
+    def is_no_report(record):
+        return record.funcName != "log_state_dict_report"
+
+    report_logger.addFilter(is_no_report)
+    try:
+        yield
+    finally:
+        report_logger.removeFilter(is_no_report)
+
+
+def check_loaded(model, info, path, foreign, warn=True):
+    """Refuse a model with a tensor that the checkpoint did not hold; return the tensors of a new head."""
+    mismatched = {name: shapes for name, *shapes in info["mismatched_keys"]}
+    absent = set(info["missing_keys"]) | set(mismatched)
+    new_head = {name for name in absent if foreign and name.startswith(tuple(f"{h}." for h in model.head_names))}
+    faults = sorted(absent - new_head)
+    if faults:
+        listed = ", ".join(
+            f"{name} (shape {tuple(mismatched[name][0])}, expected {tuple(mismatched[name][1])})"
+            if name in mismatched
+            else f"{name} (missing)"
+            for name in faults[:10]
+        )
+        more = f" and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise ValueError(
+            f"The checkpoint {path} does not hold these tensors of {type(model).__name__}: {listed}{more}. They would "
+            "be random. Use a complete checkpoint of this architecture, with the categories it was trained with."
+        )
+    replaced = sorted(new_head & set(mismatched))
+    if replaced and warn:
+        logger.warning(
+            f"The head of {path} was made for another number of labels ({', '.join(replaced)}): it is replaced by a "
+            f"new, random one for {model.config.num_categories} categories. Train it before use."
+        )
+    elif new_head and warn:
+        logger.warning(
+            f"{path} holds no classification head: {', '.join(sorted(new_head))} are new and random. Train before use."
+        )
+    return new_head
+
+
+def align_memory(model):
+    """Copy tensors off the memory-mapped file: at odd addresses CPU kernels round the last bit in another way."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.is_floating_point() and tensor.data_ptr() % 64:
+            tensor.data = tensor.data.clone()
+
+
+def adapter_base(adapter_file):
+    """Folder or Hub id of the model that an adapter was trained on."""
+    base = json.loads(Path(adapter_file).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise ValueError(f"{adapter_file} names no `base_model_name_or_path`: the adapter's base is unknown.")
+    return base
+
+
+def load_adapter(model, path, hub_arguments, new_head):
+    """Put a trained adapter on the base; it must bring every head that the base left random (`new_head`)."""
+    cached_file(path, "adapter_model.safetensors", **hub_arguments)  # raises: transformers would go on to a pickle
+    info = model.load_adapter(
+        path, adapter_kwargs=hub_arguments, ignore_mismatched_sizes=True, dtype_plan={"*": None}
+    )  # in the precision that the file has
+    absent = set(info.missing_keys) | {name for name, *_ in info.mismatched_keys}
+    for name in model.head_names:
+        if not hasattr(model.get_submodule(name), "modules_to_save"):
+            absent |= {tensor for tensor in new_head if tensor.startswith(f"{name}.")}
+    if absent:
+        raise ValueError(
+            f"The adapter {path} does not hold these tensors, or in another shape: {', '.join(sorted(absent))}. They "
+            f"would be random. Train it with `modules_to_save={model.head_names}`, as `DPRMTrainer` does."
+        )
+
+
+def writable_folder(path):
+    """The folder, made if need be, or an error that says why nothing can be saved there."""
+    folder = Path(path)
+    if folder.is_file():
+        raise NotADirectoryError(f"Cannot save the model: {folder} is a file, not a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"Cannot save the model: {folder} is not writable. Choose another folder.")
+    return folder
+
+
+def replace_checkpoint(staging, folder):
+    """Move a checkpoint over an older one; `config.json`, without which nothing loads, leaves first, comes last."""
+    (folder / "config.json").unlink(missing_ok=True)
+    for pattern in ("model*.safetensors", "model*.safetensors.index.json", "adapter_model.*", "adapter_config.json"):
+        for stale in folder.glob(pattern):
+            stale.unlink()
+    files = sorted(staging.iterdir(), key=lambda file: file.name == "config.json")
+    for file in files:
+        file.replace(folder / file.name)
