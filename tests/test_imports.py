@@ -53,5 +53,11 @@ def test_the_walk_sees_relative_and_absolute_imports(tmp_path, monkeypatch):
     monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
     (tmp_path / "models").mkdir()
     file = tmp_path / "models" / "m.py"
-    file.write_text("from ..trainer.rows import x\nimport trl_dprm.cli\nfrom trl_dprm import hub\nfrom . import sibling\n")
+    lines = [
+        "from ..trainer.rows import x",
+        "import trl_dprm.cli",
+        "from trl_dprm import hub",
+        "from . import sibling",
+    ]
+    file.write_text("\n".join(lines))
     assert imported_rooms(file) == {"trainer", "cli", "hub"}

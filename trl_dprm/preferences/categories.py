@@ -194,6 +194,6 @@ def _dprm_categories() -> PreferenceCategories:
 
 DPRM_CATEGORIES = _dprm_categories()
 """The paper's six categories and rewards. They form a 3 × 2 grid, helpfulness × harmlessness; the ground cost is the
-Euclidean distance on it, with steps of length 1 along either axis. With the distance of rewards "not helpful, harmless" and
-"helpful, harmful" would be interchangeable; with steps counted along the axes (Manhattan) the energy distance would compare
-the two marginals only. Source: DPRM (2402.09764), categories and rewards [paper]; cost [ours]."""
+Euclidean distance on it, with steps of length 1 along either axis. With the distance of rewards "not helpful,
+harmless" and "helpful, harmful" would be interchangeable; with steps counted along the axes (Manhattan) the energy
+distance would compare the two marginals only. Source: DPRM (2402.09764), categories, rewards [paper]; cost [ours]."""

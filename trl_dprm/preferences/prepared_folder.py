@@ -1,5 +1,6 @@
 """The folder that prepared targets are written to: all of it appears at once, or nothing."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -95,7 +96,7 @@ def write_prepared(
     if judgments is not None:
         _write_table(folder / "judgments.parquet", judgments, "Writing judgments" if progress else None)
     (folder / CATEGORIES_FILE).write_text(json.dumps(categories.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    (folder / "README.md").write_text(_data_card(files, judgments is not None))
+    (folder / "README.md").write_text(_data_card(folder, files, judgments is not None))
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
@@ -124,12 +125,23 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _data_card(files: dict[str, str], with_judgments: bool) -> str:
-    lines = ["---", "configs:", "- config_name: items", "  default: true", "  data_files:"]
+def _data_card(folder: Path, files: dict[str, str], with_judgments: bool) -> str:
+    """A README that `load_dataset` reads. Its cache goes by the folder's name and this text: hence the digests."""
+    lines = ["---", "configs:", "- config_name: items", "  default: true"]
+    lines += [f"  description: {_digest(folder, *files.values())}", "  data_files:"]
     lines += [line for part, name in files.items() for line in (f"  - split: {part}", f"    path: {name}")]
     if with_judgments:
-        lines += ["- config_name: judgments", "  data_files: judgments.parquet"]
+        lines += ["- config_name: judgments", f"  description: {_digest(folder, 'judgments.parquet')}"]
+        lines += ["  data_files: judgments.parquet"]
     lines += ["---", "", "Preference targets prepared by `trl-dprm prepare`: one row per item"]
     lines += [f"({', '.join(f'`{name}`' for name in files.values())}), the categories in `{CATEGORIES_FILE}`,"]
     lines += ["and the judgments beside them." if with_judgments else "one per line.", ""]
     return "\n".join(lines)
+
+
+def _digest(folder: Path, *names: str) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name in names:
+        with open(folder / name, "rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return f"content {digest.hexdigest()}"

@@ -1,0 +1,62 @@
+"""The trained model that a command reads."""
+
+from dataclasses import dataclass, field
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from trl import ModelConfig, get_quantization_config
+
+from ..models import DPRMConfig, DPRMForSequenceClassification
+from ..trainer.reading import require_existing_if_path
+from .parsing import option_of
+
+
+@dataclass
+class CheckpointArguments:
+    """Which trained model a command reads, and how it is loaded."""
+
+    model: str = field(metadata={"help": "PATH|HUB_ID of a trained model or adapter."})
+    revision: str = option_of(ModelConfig, "model_revision")
+    dtype: str | None = option_of(ModelConfig, "dtype")
+    attn_implementation: str | None = option_of(ModelConfig, "attn_implementation")
+    load_in_8bit: bool = option_of(ModelConfig, "load_in_8bit")
+    load_in_4bit: bool = option_of(ModelConfig, "load_in_4bit")
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run code that lies on the Hub beside a backbone or its tokenizer."}
+    )
+
+
+def load_checkpoint(
+    arguments: CheckpointArguments, device_map: str | None = None
+) -> tuple[DPRMForSequenceClassification, PreTrainedTokenizerBase]:
+    """Load a trained model with its tokenizer.
+
+    Args:
+        arguments ([`CheckpointArguments`]): Which, and how.
+        device_map (`str`, *optional*): A device, or `"auto"`.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if the folder or Hub id holds another kind of model.
+    """
+    require_existing_if_path(arguments.model, "model")
+    hub = {"revision": arguments.revision, "trust_remote_code": arguments.trust_remote_code}
+    description, _ = DPRMConfig.get_config_dict(arguments.model, revision=arguments.revision)
+    if description.get("model_type") != DPRMConfig.model_type:
+        found = f"a model of type `{description['model_type']}`" if "model_type" in description else "no `config.json`"
+        raise ValueError(
+            f"`{arguments.model}` holds {found}, not a distributional preference reward model. "
+            f"Train one from it: `trl-dprm train --model_name_or_path {arguments.model} --dataset_name ...`."
+        )
+    quantization = ModelConfig(
+        dtype=arguments.dtype, load_in_8bit=arguments.load_in_8bit, load_in_4bit=arguments.load_in_4bit
+    )
+    model = DPRMForSequenceClassification.from_pretrained(
+        arguments.model,
+        config=DPRMConfig.from_pretrained(arguments.model, revision=arguments.revision),
+        dtype=arguments.dtype,
+        attn_implementation=arguments.attn_implementation,
+        quantization_config=get_quantization_config(quantization),
+        device_map=device_map,
+        **hub,
+    )
+    return model, AutoTokenizer.from_pretrained(arguments.model, **hub)

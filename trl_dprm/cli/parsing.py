@@ -1,0 +1,101 @@
+"""Options of a subcommand, from flags or a YAML file, and errors as one message."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import yaml
+from datasets.exceptions import DatasetsError
+from trl import TrlParser
+
+TRACEBACK_VARIABLE = "TRL_DPRM_TRACEBACK"
+
+
+class CommandParser(TrlParser):
+    """`trl.TrlParser` that lists `--config` in its help and answers every wrong option by one line and exit code 2.
+
+    Args:
+        command (`str`): Name of the subcommand.
+        description (`str`): One sentence for its help.
+        dataclass_types (sequence of dataclass types): Their fields are the options.
+    """
+
+    def __init__(self, command: str, description: str, dataclass_types: Sequence[type]):
+        super().__init__(
+            dataclass_types,
+            prog=f"trl-dprm {command}",
+            usage="%(prog)s [--config FILE.yaml] [--option VALUE ...]",
+            description=description,
+        )
+        self.add_argument(
+            "--config", metavar="FILE.yaml", help="Options as YAML, `option: value`. Flags take precedence."
+        )
+
+    def parse(self, argv: Sequence[str] | None = None) -> tuple:
+        """One instance of each dataclass.
+
+        Args:
+            argv (`Sequence[str]`, *optional*): Defaults to the process's.
+
+        Raises:
+            SystemExit: with code 2, after a message, for options that are unknown, missing or of a wrong value.
+        """
+        argv = [part for arg in (sys.argv[1:] if argv is None else argv) for part in _split_config(arg)]
+        if argv and argv[-1] == "--config":
+            self.error("argument --config: expected a YAML file")
+        try:
+            parsed = self.parse_args_and_config(argv)
+        except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+            self.error(str(error))
+        return parsed[: len(self.dataclass_types)]  # without the namespace that holds `config`
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As in `argparse`, but unknown options are an error."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown options: {' '.join(unknown)}")
+        return parsed, unknown
+
+    def set_defaults_with_config(self, **options) -> list[str]:
+        """As in `trl.TrlParser`, but unknown options in the file are an error."""
+        unknown = super().set_defaults_with_config(**options)
+        if unknown:
+            self.error(f"unknown options in the configuration file: {' '.join(unknown)}")
+        return unknown
+
+    def error(self, message: str):
+        """Print the message without the usage, which has hundreds of options, and exit with code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` lists the options.\n")
+
+
+@contextmanager
+def errors_as_messages(command: str) -> Iterator[None]:
+    """End with one line and exit code 1 where data, files or options are at fault, which the message then names.
+
+    The traceback is shown where the environment variable `TRL_DPRM_TRACEBACK` is set.
+    """
+    try:
+        yield
+    except (OSError, TypeError, ValueError, DatasetsError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        cause = f"\n{error.__cause__}" if isinstance(error, DatasetsError) and error.__cause__ else ""
+        print(
+            f"trl-dprm {command}: error: {error}{cause}\n(the traceback: set {TRACEBACK_VARIABLE}=1)", file=sys.stderr
+        )
+        raise SystemExit(1) from None
+
+
+def option_of(dataclass_type: type, name: str) -> dataclasses.Field:
+    """The field of another dataclass, with its default and help text, to stand as an option of a command too."""
+    source = dataclass_type.__dataclass_fields__[name]
+    default = {"default": source.default}
+    if source.default_factory is not dataclasses.MISSING:
+        default = {"default_factory": source.default_factory}
+    return dataclasses.field(**default, metadata=source.metadata)
+
+
+def _split_config(argument):
+    return argument.split("=", 1) if argument.startswith("--config=") else [argument]

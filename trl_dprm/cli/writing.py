@@ -1,0 +1,62 @@
+"""Results of commands, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from datasets import Dataset
+
+TABLE_FORMATS = (".jsonl", ".csv", ".parquet")
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A path beside `path` to write to: it takes its place at the end, or vanishes if the writing fails."""
+    path = Path(path)
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def check_output(path: str, formats: tuple[str, ...]) -> None:
+    """Find out before the work whether its result can be written.
+
+    Raises:
+        ValueError: for another ending than those in `formats`.
+        FileNotFoundError: if the folder is missing.
+        PermissionError: if it cannot be written to.
+    """
+    folder = Path(path).absolute().parent
+    if Path(path).suffix.lower() not in formats:
+        raise ValueError(f"`output` is `{path}`: its name must end in {', '.join(formats)}.")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"The folder of `output`, {folder}, does not exist: make it, or choose another.")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"The folder of `output`, {folder}, cannot be written to: choose another.")
+
+
+def write_table(table: Dataset, path: str) -> None:
+    """Write a data set to `.jsonl`, `.csv` (lists as JSON) or `.parquet`, whole or not at all."""
+    suffix = Path(path).suffix.lower()
+    with whole_file(path) as unfinished:
+        if suffix == ".jsonl":
+            table.to_json(unfinished, force_ascii=False)
+        elif suffix == ".parquet":
+            table.to_parquet(unfinished)
+        else:
+            table.map(_lists_as_json, load_from_cache_file=False, desc="Writing lists as JSON").to_csv(unfinished)
+
+
+def write_metrics(metrics: dict[str, float], path: str) -> None:
+    """Write metrics to a `.json` file, whole or not at all."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def _lists_as_json(example):
+    return {name: json.dumps(value) for name, value in example.items() if isinstance(value, list | dict)}
