@@ -62,7 +62,7 @@ def make_judgments(num_items: int, seed: int, votes_per_item: tuple[int, int] = 
 
     Returns:
         A table with one row per judgment (`item_id`, `annotator_id`, `group`, `category`, `prompt`, `completion`), and
-        true crowd distributions, an array of shape *(num_items, 5)* in the order of the item ids.
+        the true crowd distributions, an array of shape *(num_items, 5)* in the order of the item ids.
     """
     rng = np.random.default_rng(seed)
     facts, texts = _draw_responses(rng, num_items)

@@ -1,0 +1,63 @@
+"""PEFT and 4-bit training of a reward model as they must be, without being told."""
+
+import copy
+from contextlib import contextmanager
+
+import torch
+from accelerate.logging import get_logger
+from peft import LoraConfig, PeftConfig, TaskType
+from peft.utils import ModulesToSaveWrapper
+from transformers import Trainer
+
+from ..models import DPRMForSequenceClassification
+
+logger = get_logger(__name__)
+
+
+def complete_peft_config(peft_config: PeftConfig, model: DPRMForSequenceClassification) -> PeftConfig:
+    """Fill in what a sequence classifier needs: its task type, LoRA on all linear layers, the head trained and saved.
+
+    Without `SEQ_CLS`, PEFT would put LoRA on the random head, or raise (TRL's command line defaults to `CAUSAL_LM`).
+
+    Args:
+        peft_config ([`~peft.PeftConfig`]): The user's; not changed.
+        model ([`DPRMForSequenceClassification`]): Its head names go into `modules_to_save`.
+
+    Returns:
+        [`~peft.PeftConfig`].
+    """
+    completed = copy.deepcopy(peft_config)
+    if completed.task_type not in (None, TaskType.SEQ_CLS):
+        logger.warning(f"`peft_config.task_type` is {completed.task_type}; a reward model is trained as SEQ_CLS.")
+    completed.task_type = TaskType.SEQ_CLS
+    if isinstance(completed, LoraConfig):
+        if completed.target_modules is None:
+            completed.target_modules = "all-linear"
+        kept = list(completed.modules_to_save or [])
+        completed.modules_to_save = kept + [name for name in model.head_names if name not in kept]
+    return completed
+
+
+@contextmanager
+def restore_float32_trainables(trainer: Trainer, model: torch.nn.Module):
+    """Undo TRL's cast of a quantised model's trainable parameters to bfloat16, in which a head barely learns.
+
+    Args:
+        trainer ([`~transformers.Trainer`]): Whose `__init__` runs inside; `trainer.model` is read after it.
+        model (`torch.nn.Module`): As given to it, perhaps with a trained adapter.
+    """
+    if not (getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)):
+        yield
+        return
+    trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    yield
+    plugin = trainer.args.deepspeed_plugin
+    if plugin is not None and plugin.zero_stage == 3:  # refuses mixed precisions
+        return
+    for name, parameter in trainer.model.named_parameters():
+        if parameter.requires_grad:
+            parameter.data = trained[name] if name in trained else parameter.data.float()
+    for module in trainer.model.modules():
+        if isinstance(module, ModulesToSaveWrapper) and trainer.model is not model:
+            fresh = module.modules_to_save[module.active_adapters[0]]
+            fresh.load_state_dict(module.original_module.state_dict())

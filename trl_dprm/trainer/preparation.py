@@ -1,0 +1,76 @@
+"""From a dataset as the user has it to the prepared one that the collator reads."""
+
+from collections.abc import Sequence
+
+from accelerate.logging import get_logger
+from datasets import Dataset, IterableDataset
+from transformers import PreTrainedTokenizerBase
+from trl.data_utils import get_dataset_column_names
+
+from .rows import PREPARED_COLUMNS, prepare_row
+from .tokenization import TokenizationRule
+
+logger = get_logger(__name__)
+
+
+def prepare_dataset(
+    dataset: Dataset | IterableDataset,
+    name: str,
+    tokenizer: PreTrainedTokenizerBase,
+    rule: TokenizationRule,
+    category_names: Sequence[str],
+    num_proc: int | None = None,
+) -> Dataset | IterableDataset:
+    """Check and tokenise every row and leave out the overlong ones; a prepared dataset comes back as it is.
+
+    Args:
+        dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]): In the columns of `prepare_row`.
+        name (`str`): What messages call it.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the reward model.
+        rule ([`TokenizationRule`]): From text to ids, and the longest response.
+        category_names (`list[str]`): Of the model.
+        num_proc (`int`, *optional*): Processes, for a dataset in memory.
+
+    Returns:
+        The dataset with `PREPARED_COLUMNS`. A stream is checked row by row as it is read.
+
+    Raises:
+        ValueError: for the first row that cannot be learned from, and where no row is left.
+    """
+    columns = get_dataset_column_names(dataset)
+    if set(PREPARED_COLUMNS) <= set(columns):
+        return dataset
+    facts = {"tokenizer": tokenizer, "rule": rule, "category_names": category_names}
+    if isinstance(dataset, IterableDataset):
+        prepared = dataset.map(prepare_row, with_indices=True, remove_columns=columns, fn_kwargs=facts)
+        return prepared if rule.max_length is None else prepared.filter(_fits, fn_kwargs={"limit": rule.max_length})
+    if len(dataset) == 0:
+        raise ValueError(f"The {name} dataset has no rows. Check how it was made.")
+    prepared = dataset.map(
+        prepare_row,
+        with_indices=True,
+        remove_columns=columns,
+        fn_kwargs=facts,
+        num_proc=num_proc,
+        desc=f"Checking and tokenizing {name} dataset",
+    )
+    return prepared if rule.max_length is None else _without_overlong(prepared, name, rule.max_length)
+
+
+def _without_overlong(prepared, name, limit):
+    kept = prepared.filter(_fits, fn_kwargs={"limit": limit}, desc=f"Filtering {name} dataset")
+    if len(kept) == 0:
+        raise ValueError(
+            f"All {len(prepared)} rows of the {name} dataset are longer than `max_length={limit}` tokens. Raise it, "
+            "or set it to None."
+        )
+    if len(kept) < len(prepared):
+        logger.warning(
+            f"{len(prepared) - len(kept)} of {len(prepared)} rows of the {name} dataset are longer than "
+            f"`max_length={limit}` tokens and are left out."
+        )
+    return kept
+
+
+def _fits(row, limit):
+    return row["length"] <= limit

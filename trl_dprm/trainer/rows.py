@@ -1,0 +1,187 @@
+"""From the columns of a dataset row to what the trainer needs of it: responses as token ids, targets, pair facts."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from .tokenization import TokenizationRule
+
+PREPARED_COLUMNS = (
+    "response_ids",
+    "response_target_probs",
+    "response_target_weight",
+    "pair_weight",
+    "chosen_vote_share",
+    "margin",
+    "row",
+    "length",
+)
+PROBABILITY_TOLERANCE = 1e-4
+
+
+def prepare_row(
+    example: Mapping,
+    row: int,
+    tokenizer: PreTrainedTokenizerBase,
+    rule: TokenizationRule,
+    category_names: Sequence[str],
+) -> dict:
+    """Check one dataset row and turn it into `PREPARED_COLUMNS`.
+
+    A row is a *pair* (`chosen` and `rejected`, or `chosen_ids` and `rejected_ids`) or a *single* response
+    (`completion`, `messages`, `text` or `input_ids`); `None` in a column means that the row lacks it, so both kinds
+    may stand in one dataset.
+
+    Args:
+        example (`dict`): The row, in TRL's columns and those of the README's table.
+        row (`int`): Its place in the dataset, for messages and to recognise it after gathering.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the reward model.
+        rule ([`TokenizationRule`]): From text to ids.
+        category_names (`list[str]`): For the length of targets and for messages.
+
+    Returns:
+        `dict`: `response_ids` (one list of ids, or two with the chosen first), `response_target_probs` (as many lists
+        of *num_categories* floats, zeros where there is no target), `response_target_weight` (0 where there is none),
+        `pair_weight` (0 for a single response), `chosen_vote_share`, `margin`, `row`, `length` (the longest, in
+        tokens).
+
+    Raises:
+        ValueError: naming row, column, value and remedy, for anything that cannot be learned from.
+    """
+    example = {name: value for name, value in example.items() if value is not None}
+    sides = response_columns(example, row)
+    response_ids = [response_token_ids(example, side, row, tokenizer, rule) for side in sides]
+    weight = _number(example, "vote_weight", row, default=None, low=0.0)
+    targets = [_target(example, side, row, category_names, weight) for side in sides]
+    is_pair = len(sides) == 2
+    misplaced = [name for name in ("target_probs", "target_counts") if is_pair and name in example]
+    if misplaced:
+        raise ValueError(
+            f"Row {row} is a pair, so `{misplaced[0]}` does not say which response it speaks of. Name it "
+            f"`chosen_{misplaced[0]}` or `rejected_{misplaced[0]}`."
+        )
+    if not is_pair and targets[0][1] is None:
+        raise ValueError(
+            f"Row {row} has one response but neither `target_probs` nor `target_counts`: there is nothing to learn "
+            "from it. Add one of them, or a second response as `chosen`/`rejected`."
+        )
+    return {
+        "response_ids": response_ids,
+        "response_target_probs": [probs for probs, _ in targets],
+        "response_target_weight": [target_weight or 0.0 for _, target_weight in targets],
+        "pair_weight": (1.0 if weight is None else weight) if is_pair else 0.0,
+        "chosen_vote_share": _number(example, "chosen_vote_share", row, default=1.0, low=0.0, high=1.0),
+        "margin": _number(example, "margin", row, default=0.0),
+        "row": row,
+        "length": max(len(ids) for ids in response_ids),
+    }
+
+
+def response_columns(example: Mapping, row: int) -> tuple[str, ...]:
+    """Names of the columns that hold the responses of a row without `None`s: two for a pair, one for a single one.
+
+    Raises:
+        ValueError: naming the row, if there is no response, or only one side of a pair.
+    """
+    for pair in (("chosen_ids", "rejected_ids"), ("chosen", "rejected")):
+        present = [name for name in pair if name in example]
+        if len(present) == 2:
+            return pair
+        if present:
+            other = pair[1 - pair.index(present[0])]
+            raise ValueError(f"Row {row} has `{present[0]}` but no `{other}`: a pair needs both.")
+    for name in ("input_ids", "completion", "messages", "text"):
+        if name in example:
+            return (name,)
+    raise ValueError(
+        f"Row {row} has no response. It has the columns {sorted(example)}; expected `prompt` and `completion`, "
+        "`messages`, `text`, `chosen` and `rejected`, or the tokenised `input_ids` or `chosen_ids` and `rejected_ids`."
+    )
+
+
+def response_token_ids(
+    example: Mapping, side: str, row: int, tokenizer: PreTrainedTokenizerBase, rule: TokenizationRule
+) -> list[int]:
+    """Token ids of the response in column `side` of a row, with its prompt.
+
+    Raises:
+        ValueError: naming row and column, if it is empty, or neither plain text nor messages.
+    """
+    if side.endswith("_ids"):
+        ids = list(example[side])
+    else:
+        tools = example.get("tools")
+        try:
+            ids = rule.token_ids(
+                tokenizer,
+                example[side],
+                prompt=None if side in ("messages", "text") else example.get("prompt"),
+                tools=json.loads(tools) if isinstance(tools, str) else tools,
+                chat_template_kwargs=example.get("chat_template_kwargs"),
+            )
+        except TypeError as error:
+            raise ValueError(f"Row {row}, column `{side}`: {error}") from error
+    if not ids:
+        raise ValueError(f"Row {row}, column `{side}`: the response is empty. Remove the row.")
+    return ids
+
+
+def _target(example, side, row, category_names, weight):
+    """Target probabilities of one response and the weight of their loss, `None` where the row has no target."""
+    prefix = {"chosen": "chosen_", "chosen_ids": "chosen_", "rejected": "rejected_", "rejected_ids": "rejected_"}
+    prefix = prefix.get(side, "")
+    counts_name, probs_name = f"{prefix}target_counts", f"{prefix}target_probs"
+    num_votes = None
+    counts = probs = None
+    if counts_name in example:
+        counts = _vector(example, counts_name, row, category_names)
+        num_votes = sum(counts)
+        if num_votes == 0 and probs_name not in example:
+            raise ValueError(
+                f"Row {row}, column `{counts_name}`: no votes. Remove the row, or give `{probs_name}` from a prior."
+            )
+    if probs_name in example:
+        probs = _vector(example, probs_name, row, category_names)
+        if abs(sum(probs) - 1) > PROBABILITY_TOLERANCE:
+            raise ValueError(
+                f"Row {row}, column `{probs_name}`: the probabilities {probs} sum to {sum(probs):.6g}, not to 1. "
+                f"Divide by the sum, or pass votes as `{counts_name}`."
+            )
+    elif counts is not None:
+        probs = [count / num_votes for count in counts]
+    if probs is None:
+        return [0.0] * len(category_names), None
+    if weight is None:
+        weight = num_votes if num_votes else 1.0
+    return probs, weight
+
+
+def _vector(example, name, row, category_names):
+    values = example[name]
+    if len(values) != len(category_names):
+        raise ValueError(
+            f"Row {row}, column `{name}`: {len(values)} values for {len(category_names)} categories "
+            f"({', '.join(category_names)}). Give one per category, or set `category_names` and `category_rewards`."
+        )
+    for name_of_category, value in zip(category_names, values, strict=True):
+        if value is None or not math.isfinite(value) or value < 0:
+            raise ValueError(
+                f"Row {row}, column `{name}`: {value} for category '{name_of_category}' is not a finite number of at "
+                "least 0. Correct or remove the row."
+            )
+    return [float(value) for value in values]
+
+
+def _number(example, name, row, default, low=-math.inf, high=math.inf):
+    if name not in example:
+        return default
+    value = float(example[name])
+    if not (math.isfinite(value) and low <= value <= high):
+        bounds = {(0.0, math.inf): "a finite number of at least 0", (0.0, 1.0): "a share between 0 and 1"}
+        raise ValueError(
+            f"Row {row}, column `{name}`: {value} is not {bounds.get((low, high), 'a finite number')}. Correct or "
+            "remove the row."
+        )
+    return value
