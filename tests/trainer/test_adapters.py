@@ -153,3 +153,32 @@ def test_training_goes_on_from_a_saved_adapter(make_trainer, tmp_path):
     model = DPRMForSequenceClassification.from_pretrained(tmp_path / "adapter")
     assert torch.equal(scores(model, batch), scores(first.model, batch))
     assert model.config.bradley_terry_scale == first.bradley_terry_scale.value.item() != 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+def test_four_bit_lora_on_cuda(architecture, make_trainer, backbone_folder, tmp_path):
+    """On the device and with the defaults (bfloat16 autocast, checkpointing) that 4-bit training is made for."""
+    trainer = make_trainer(
+        mixture(8, 8),
+        model=backbone_folder(architecture, **WIDE),
+        peft_config=LoraConfig(r=4),
+        quantization_config=four_bit(),
+        use_cpu=False,
+        bf16=True,
+        gradient_checkpointing=True,
+        max_steps=4,
+    )
+    before = trainable(trainer.model)
+    trainer.train()
+    after = trainable(trainer.model)
+    assert all(weight.dtype == torch.float32 and weight.is_cuda for weight in after.values())
+    assert all((after[name] != before[name]).any() for name in before)
+    trainer.save_model(tmp_path / "adapter")
+    batch = trainer.data_collator([trainer.train_dataset[row] for row in range(4)])
+    batch = {name: values.cuda() for name, values in batch.items()}
+    reloaded = DPRMForSequenceClassification.from_pretrained(
+        tmp_path / "adapter", quantization_config=four_bit(), dtype=torch.float32, device_map="cuda"
+    )
+    expected = scores(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False), batch)
+    assert torch.equal(scores(reloaded, batch), expected)
