@@ -39,6 +39,7 @@ def test_prepare_train_evaluate_score(prepared, backbone, tmp_path, capsys):
     main(["train", *flags(run_options(backbone, prepared, model))])
     config = DPRMConfig.from_pretrained(model)
     assert (config.category_names, config.category_rewards) == (CATEGORIES, REWARDS)
+    assert "| annotators | 3 |" in (model / "README.md").read_text()
     printed = capsys.readouterr().out
     if config.prior_strength is None:
         assert "No prior strength was fitted." in printed

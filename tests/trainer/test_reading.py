@@ -3,11 +3,20 @@
 import json
 import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict, IterableDataset
 
 from trl_dprm.preferences.categories import DPRM_CATEGORIES
-from trl_dprm.trainer.reading import choose_split, read_categories, read_split, read_splits, require_existing_if_path
+from trl_dprm.trainer.reading import (
+    choose_split,
+    count_annotators,
+    read_categories,
+    read_split,
+    read_splits,
+    require_existing_if_path,
+)
 
 ROWS = [{"prompt": "a", "completion": "b", "target_probs": [0.25, 0.75]}, {"prompt": "c", "completion": "d"}]
 FIRST = Dataset.from_list(ROWS[:1])
@@ -108,3 +117,12 @@ def test_categories_beside_the_data(tmp_path):
 
 def test_categories_of_a_hub_id_that_has_none():
     assert read_categories("owner/name") is None
+
+
+def test_annotators_of_the_items_are_counted_in_the_judgments_beside_them(tmp_path):
+    judgments = {"item_id": ["a", "a", "b", "c"], "annotator_id": [1, 2, 2, 3]}
+    pq.write_table(pa.table(judgments), tmp_path / "judgments.parquet")
+    items = Dataset.from_dict({"item_id": ["c", "a", "b"]})
+    assert count_annotators(str(tmp_path), items) == 3
+    assert count_annotators(str(tmp_path), items.select([1, 2])) == 2
+    assert count_annotators(str(tmp_path / "nothing"), items) is None

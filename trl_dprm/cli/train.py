@@ -1,6 +1,7 @@
 """`trl-dprm train`: TRL's reward script with distributions. A `trl reward` command line or YAML runs unchanged."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from accelerate.logging import get_logger
 from datasets import DatasetDict, IterableDatasetDict
@@ -17,7 +18,7 @@ from trl.data_utils import get_dataset_column_names
 from ..models import DPRMConfig
 from ..preferences.categories import PreferenceCategories
 from ..trainer import DPRMTrainer, DPRMTrainingArguments
-from ..trainer.reading import choose_split, read_categories, read_splits, require_existing_if_path
+from ..trainer.reading import choose_split, count_annotators, read_categories, read_splits, require_existing_if_path
 from .parsing import CommandParser, errors_as_messages
 from .processes import leave_together
 
@@ -78,6 +79,9 @@ def train(
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )
+    if trainer.data_statistics is not None and not mixture.datasets:
+        annotators = count_annotators(script.dataset_name, train_dataset)
+        trainer.data_statistics = replace(trainer.data_statistics, num_annotators=annotators)
     trainer.train(resume_from_checkpoint=_checkpoint(training.resume_from_checkpoint))
     if eval_dataset is not None:
         _evaluate(trainer, eval_dataset)

@@ -17,6 +17,7 @@ from trl_dprm.preferences.annotations import BATCH_ROWS, decoded
 from trl_dprm.preferences.categories import PreferenceCategories
 
 CATEGORIES_FILE = "categories.json"
+JUDGMENTS_FILE = "judgments.parquet"
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def write_prepared(
         for part, name in files.items():
             _write_table(folder / name, items.filter(pc.equal(parts, part)), f"Writing {part}" if progress else None)
     if judgments is not None:
-        _write_table(folder / "judgments.parquet", judgments, "Writing judgments" if progress else None)
+        _write_table(folder / JUDGMENTS_FILE, judgments, "Writing judgments" if progress else None)
     (folder / CATEGORIES_FILE).write_text(json.dumps(categories.to_dict(), indent=2, ensure_ascii=False) + "\n")
     (folder / "README.md").write_text(_data_card(folder, files, judgments is not None))
 
@@ -131,8 +132,8 @@ def _data_card(folder: Path, files: dict[str, str], with_judgments: bool) -> str
     lines += [f"  description: {_digest(folder, *files.values())}", "  data_files:"]
     lines += [line for part, name in files.items() for line in (f"  - split: {part}", f"    path: {name}")]
     if with_judgments:
-        lines += ["- config_name: judgments", f"  description: {_digest(folder, 'judgments.parquet')}"]
-        lines += ["  data_files: judgments.parquet"]
+        lines += ["- config_name: judgments", f"  description: {_digest(folder, JUDGMENTS_FILE)}"]
+        lines += [f"  data_files: {JUDGMENTS_FILE}"]
     lines += ["---", "", "Preference targets prepared by `trl-dprm prepare`: one row per item"]
     lines += [f"({', '.join(f'`{name}`' for name in files.values())}), the categories in `{CATEGORIES_FILE}`,"]
     lines += ["and the judgments beside them." if with_judgments else "one per line.", ""]

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from datasets import (
     Dataset,
     DatasetDict,
@@ -18,7 +21,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
 from ..preferences.categories import PreferenceCategories
-from ..preferences.prepared_folder import CATEGORIES_FILE
+from ..preferences.prepared_folder import CATEGORIES_FILE, JUDGMENTS_FILE
 
 FILE_FORMATS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 CSV_JSON_COLUMNS = (
@@ -124,6 +127,24 @@ def read_categories(source: str) -> PreferenceCategories | None:
     if not file.is_file():
         return None
     return PreferenceCategories.from_dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def count_annotators(source: str, items: Dataset) -> int | None:
+    """How many people judged the items, by the judgment table that `trl-dprm prepare` keeps beside them.
+
+    Args:
+        source (`str`): The folder that `prepare` wrote; other sources tell nothing.
+        items ([`~datasets.Dataset`]): Some of its items, with their `item_id`.
+
+    Returns:
+        `int`, or `None` where there is no such table.
+    """
+    file = Path(source) / JUDGMENTS_FILE
+    if not file.is_file() or not isinstance(items, Dataset) or "item_id" not in items.column_names:
+        return None
+    judgments = pq.read_table(file, columns=["item_id", "annotator_id"])
+    of_items = pc.is_in(judgments["item_id"], value_set=pa.array(items["item_id"][:]))
+    return len(pc.unique(judgments["annotator_id"].filter(of_items)))
 
 
 def _read_file(source, streaming):
