@@ -1,7 +1,9 @@
 """Train every method on every seed, then write the table: `python recipes/convabuse-minilm/run.py --help`."""
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -40,8 +42,26 @@ def _train_dprm(name, loss_weights, arguments, seed, parts):
     return train_dprm(arguments, seed, loss_weights, parts, folder)
 
 
+def check_same_run(arguments: RecipeArguments) -> None:
+    """Refuse to mix the predictions of runs with other data, backbone or budget in one folder.
+
+    Raises:
+        ValueError: naming the options that differ.
+    """
+    varying = ("output_dir", "seeds", "transport_weights", "nats_margin", "write_table", "save_models", "use_cpu")
+    facts = {name: value for name, value in asdict(arguments).items() if name not in varying}
+    file = Path(arguments.output_dir, "arguments.json")
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else facts
+    changed = sorted(name for name in facts if facts[name] != before.get(name))
+    if changed:
+        raise ValueError(f"{file.parent} holds a run with other {', '.join(changed)}. Choose another `output_dir`.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
 def train_all(arguments: RecipeArguments) -> None:
     """Train what has no predictions yet; an interrupted run goes on where it stopped."""
+    check_same_run(arguments)
     parts = prepare_parts(arguments)
     methods = trained_methods(arguments)
     jobs = [(seed, name) for seed in arguments.seeds for name in methods]

@@ -61,7 +61,15 @@ def test_prepare_train_evaluate_score(prepared, backbone, tmp_path, capsys):
 def test_options_decide_over_the_categories_of_the_data(prepared, backbone, tmp_path):
     options = run_options(backbone, prepared, tmp_path) | {"category_rewards": [0.0, 1.0, 5.0], "max_steps": 1}
     main(["train", *flags(options)])
-    assert DPRMConfig.from_pretrained(tmp_path).category_rewards == [0.0, 1.0, 5.0]
+    config = DPRMConfig.from_pretrained(tmp_path)
+    assert (config.category_names, config.category_rewards) == (CATEGORIES, [0.0, 1.0, 5.0])
+
+
+def test_an_option_replaces_only_itself(prepared, backbone, tmp_path):
+    main(["train", *flags(run_options(backbone, prepared, tmp_path) | {"ground_cost": "ranks", "max_steps": 1})])
+    config = DPRMConfig.from_pretrained(tmp_path)
+    assert (config.category_names, config.category_rewards) == (CATEGORIES, REWARDS)
+    assert config.ground_cost == "ranks"
 
 
 def test_data_of_other_categories_than_the_models_are_refused(prepared, trained, tmp_path, failure):

@@ -1,9 +1,11 @@
 """What cannot be learned from is refused before training, with the place and the remedy."""
 
+import contextlib
 import logging
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig, get_peft_model
@@ -14,6 +16,7 @@ from trl import DPOConfig, GRPOConfig
 
 from trl_dprm import DPRMConfig, DPRMForSequenceClassification, DPRMTrainer, DPRMTrainingArguments
 from trl_dprm.trainer.checkpoints import check_writable
+from trl_dprm.trainer.preparation import check_one_shard
 
 GOOD = {"completion": "yes", "target_probs": [0.2, 0.2, 0.2, 0.2, 0.2]}
 PAIR = {"chosen": "yes", "rejected": "no"}
@@ -25,6 +28,22 @@ BAD_ROWS = {
     "NaN": (
         GOOD | {"target_probs": [float("nan"), 1.0, 0.0, 0.0, 0.0]},
         r"Row 2, column `target_probs`: nan for category 'strongly disagree'",
+    ),
+    "text for a list": (
+        GOOD | {"target_probs": "[0.2, 0.2, 0.2, 0.2, 0.2]"},
+        r"Row 2, column `target_probs`: '\[0.2, .*' is no list of numbers. Give one number per category",
+    ),
+    "text for a number": (
+        PAIR | {"margin": "large"},
+        r"Row 2, column `margin`: 'large' is not a finite number. Correct or remove the row",
+    ),
+    "no text at all": (
+        {"completion": ""} | {"target_counts": [1] * 5},
+        r"Row 2, column `completion`: the response is empty",
+    ),
+    "ids of another tokenizer": (
+        {"input_ids": [3, 100_000], "target_counts": [1] * 5},
+        r"Row 2, column `input_ids`: 100000 is no token id of the tokenizer, which has",
     ),
     "None among the probabilities": (
         GOOD | {"target_probs": [None, 1.0, 0.0, 0.0, 0.0]},
@@ -109,7 +128,8 @@ def numbered(row):
     rows = [GOOD, GOOD, row]
     columns = {name for entry in rows for name in entry}
     if isinstance(row.get("completion", ""), str) and not isinstance(row.get("prompt"), list):
-        return Dataset.from_list([{name: entry.get(name) for name in columns} for entry in rows])
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+            return Dataset.from_list([{name: entry.get(name) for name in columns} for entry in rows])
     return AnyRows(rows)
 
 
@@ -310,3 +330,28 @@ def test_path_of_no_model(run_arguments, tmp_path):
 def test_a_training_arguments_cost_from_the_command_line():
     args = DPRMTrainingArguments("out", ground_cost="[[0, 1], [2, 0]]", bf16=False, use_cpu=True)
     assert args.ground_cost == [[0, 1], [2, 0]]
+
+
+def test_weights_that_are_all_zero(make_trainer):
+    rows = [row | {"vote_weight": 0.0} for row in judged_rows(4)]
+    with pytest.raises(ValueError, match="Every `vote_weight` of the train dataset is 0: there is nothing to learn"):
+        make_trainer(Dataset.from_list(rows))
+
+
+def test_default_categories_are_said_where_data_bring_votes(make_trainer, caplog):
+    with caplog.at_level(logging.WARNING):
+        make_trainer(judged(4))
+    assert "The targets are read as votes on the default categories ['strongly disagree'," in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        make_trainer(pairs(4))
+        make_trainer(judged(4), category_rewards=[0.0, 1.0, 2.0, 3.0, 4.0])
+    assert "default categories" not in caplog.text
+
+
+def test_streams_of_several_shards_are_not_evaluated_by_several_processes():
+    stream = judged(6).to_iterable_dataset(num_shards=2)
+    check_one_shard(stream, "eval", num_processes=1)
+    check_one_shard(judged(6).to_iterable_dataset(num_shards=1), "eval", num_processes=2)
+    with pytest.raises(ValueError, match="The eval dataset is a stream of 2 shards, which 2 processes would read in"):
+        check_one_shard(stream, "eval", num_processes=2)

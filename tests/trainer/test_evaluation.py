@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from reward_rows import judged, mixture, pairs
+from datasets import Dataset
+from reward_rows import judged, judged_rows, mixture, pairs
 
 from trl_dprm.metrics import DISTRIBUTION_METRICS, PAIR_METRICS, distribution_metrics, pair_metrics
 
@@ -167,3 +168,16 @@ def test_set_with_neither_kind_of_weight(make_trainer):
     data = pairs(4).add_column("vote_weight", [0.0] * 4)
     metrics = make_trainer(pairs(4), data).evaluate()
     assert metrics["eval_loss"] == 0 and "eval_accuracy" not in metrics
+
+
+def test_evaluation_goes_by_the_votes_whatever_target_was_trained(make_trainer):
+    """Posterior or smoothed targets are for training: evaluated on them, a model would look better than it is."""
+    rows = judged_rows(20)
+    smoothed = [row | {"target_probs": [0.2] * 5, "vote_weight": sum(row["target_counts"]) + 20} for row in rows]
+    raw, prior = Dataset.from_list(rows), Dataset.from_list(smoothed)
+    trainer = make_trainer(prior, prior)
+    assert set(trainer.train_dataset["response_target_weight"][0]) == {smoothed[0]["vote_weight"]}
+    expected = trainer.evaluate(raw)
+    actual = trainer.evaluate()
+    for name in ("nats_per_vote", "wasserstein_distance", "brier_score", "expected_calibration_error"):
+        assert actual[f"eval_{name}"] == expected[f"eval_{name}"]

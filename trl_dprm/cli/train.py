@@ -103,15 +103,17 @@ def _read(script, mixture) -> DatasetDict | IterableDatasetDict:
 
 
 def _take_categories(training, model, source):
-    """Give a new model the categories that its data were prepared for, unless the options say otherwise."""
+    """Give a new model the categories that its data were prepared for, option by option where none was given."""
     categories = read_categories(source)
-    options = ("category_names", "category_rewards", "ground_cost")
-    if categories is None or any(getattr(training, name) is not None for name in options):
+    if categories is None:
         return
     description, _ = DPRMConfig.get_config_dict(model.model_name_or_path, revision=model.model_revision)
     if description.get("model_type") != DPRMConfig.model_type:
         for name, value in categories.to_dict().items():
-            setattr(training, name, value)
+            if getattr(training, name) is None:
+                setattr(training, name, value)
+        return
+    if any(getattr(training, name) is not None for name in categories.to_dict()):
         return
     config = DPRMConfig.from_pretrained(model.model_name_or_path, revision=model.model_revision)
     trained = PreferenceCategories(config.category_names, config.category_rewards, config.ground_cost)

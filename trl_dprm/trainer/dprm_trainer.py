@@ -30,7 +30,7 @@ from .dprm_training_arguments import DPRMTrainingArguments, check_training_argum
 from .evaluation import evaluation_metrics, in_dataset_order
 from .model_loading import as_dprm, load_model, load_tokenizer, unwrap_peft
 from .peft_defaults import complete_peft_config, restore_float32_trainables
-from .preparation import prepare_dataset
+from .preparation import check_one_shard, prepare_dataset, warn_of_default_categories
 from .prior_strength import prior_strength
 from .rows import PREPARED_COLUMNS
 from .step_metrics import batch_facts, batch_metrics
@@ -172,9 +172,16 @@ class DPRMTrainer(RewardTrainer):
                 self.tokenization_rule,
                 self._dprm_config.category_names,
                 args.dataset_num_proc,
+                on_votes=dataset_name != "train",
             )
         if dataset_name == "train" and isinstance(prepared, Dataset):
             self.data_statistics = data_statistics(prepared)
+            if self.data_statistics.num_votes == 0 and not any(prepared["pair_weight"]):
+                raise ValueError("Every `vote_weight` of the train dataset is 0: there is nothing to learn from.")
+            if self.data_statistics.num_votes > 0 and args.category_names is None and args.category_rewards is None:
+                warn_of_default_categories(self._dprm_config)
+        if dataset_name != "train" and isinstance(prepared, IterableDataset):
+            check_one_shard(prepared, dataset_name, args.world_size)
         return prepared
 
     def _set_signature_columns_if_needed(self):
@@ -351,6 +358,7 @@ class DPRMTrainer(RewardTrainer):
         """What training fits outside the tensors travels in the configuration."""
         config = DPRMConfig.from_pretrained(checkpoint)
         self._dprm_config.anchored = config.anchored
+        self._dprm_config.prior_strength = config.prior_strength
         self._dprm_config.bradley_terry_scale = config.bradley_terry_scale
         self.bradley_terry_scale.value.fill_(config.bradley_terry_scale)
 

@@ -66,7 +66,7 @@ class DPRMTrainingArguments(RewardConfig):
         default="bradley_terry",
         metadata={
             "help": "Loss on pairs: 'bradley_terry' (on expected rewards, with a learned scale) or 'win_probability' "
-            "(on the two distributions)."
+            "(on the two distributions; `margin` has no meaning there and is not used)."
         },
     )
     ranking_weight: float = field(

@@ -7,6 +7,8 @@ from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase
 from trl.data_utils import get_dataset_column_names
 
+from ..models import DPRMConfig
+from ..models.configuration_dprm import LIKERT_CATEGORY_NAMES
 from .rows import PREPARED_COLUMNS, prepare_row
 from .tokenization import TokenizationRule
 
@@ -20,6 +22,7 @@ def prepare_dataset(
     rule: TokenizationRule,
     category_names: Sequence[str],
     num_proc: int | None = None,
+    on_votes: bool = False,
 ) -> Dataset | IterableDataset:
     """Check and tokenise every row and leave out the overlong ones; a prepared dataset comes back as it is.
 
@@ -30,6 +33,7 @@ def prepare_dataset(
         rule ([`TokenizationRule`]): From text to ids, and the longest response.
         category_names (`list[str]`): Of the model.
         num_proc (`int`, *optional*): Processes, for a dataset in memory.
+        on_votes (`bool`): For evaluation, see `prepare_row`.
 
     Returns:
         The dataset with `PREPARED_COLUMNS`. A stream is checked row by row as it is read.
@@ -40,7 +44,7 @@ def prepare_dataset(
     columns = get_dataset_column_names(dataset)
     if set(PREPARED_COLUMNS) <= set(columns):
         return dataset
-    facts = {"tokenizer": tokenizer, "rule": rule, "category_names": category_names}
+    facts = {"tokenizer": tokenizer, "rule": rule, "category_names": category_names, "on_votes": on_votes}
     if isinstance(dataset, IterableDataset):
         prepared = dataset.map(prepare_row, with_indices=True, remove_columns=columns, fn_kwargs=facts)
         return prepared if rule.max_length is None else prepared.filter(_fits, fn_kwargs={"limit": rule.max_length})
@@ -55,6 +59,29 @@ def prepare_dataset(
         desc=f"Checking and tokenizing {name} dataset",
     )
     return prepared if rule.max_length is None else _without_overlong(prepared, name, rule.max_length)
+
+
+def warn_of_default_categories(config: DPRMConfig) -> None:
+    """Say what the targets are taken for, where a new model has the default categories: data do not carry theirs."""
+    if not config.anchored and config.category_names == list(LIKERT_CATEGORY_NAMES):
+        logger.warning(
+            f"The targets are read as votes on the default categories {config.category_names} with rewards "
+            f"{config.category_rewards}. If people chose among others, set `category_names` and `category_rewards`, "
+            "for example `DPRMTrainingArguments(..., **categories.to_dict())`."
+        )
+
+
+def check_one_shard(stream: IterableDataset, name: str, num_processes: int) -> None:
+    """Refuse to evaluate on several processes what they would read in unequal parts: they would wait for each other.
+
+    Raises:
+        ValueError: for a stream of several shards, if there are several processes.
+    """
+    if num_processes > 1 and stream.num_shards > 1:
+        raise ValueError(
+            f"The {name} dataset is a stream of {stream.num_shards} shards, which {num_processes} processes would "
+            "read in unequal parts. Evaluate on a map-style dataset, on a stream of one shard, or on one process."
+        )
 
 
 def _without_overlong(prepared, name, limit):

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 from transformers import PreTrainedTokenizerBase
 
@@ -27,6 +28,7 @@ def prepare_row(
     tokenizer: PreTrainedTokenizerBase,
     rule: TokenizationRule,
     category_names: Sequence[str],
+    on_votes: bool = False,
 ) -> dict:
     """Check one dataset row and turn it into `PREPARED_COLUMNS`.
 
@@ -40,6 +42,8 @@ def prepare_row(
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the reward model.
         rule ([`TokenizationRule`]): From text to ids.
         category_names (`list[str]`): For the length of targets and for messages.
+        on_votes (`bool`): For evaluation: where a row has `target_counts` with votes in them, its target is their
+            shares and its weight their number, whatever `target_probs` and `vote_weight` say for training.
 
     Returns:
         `dict`: `response_ids` (one list of ids, or two with the chosen first), `response_target_probs` (as many lists
@@ -54,7 +58,7 @@ def prepare_row(
     sides = response_columns(example, row)
     response_ids = [response_token_ids(example, side, row, tokenizer, rule) for side in sides]
     weight = _number(example, "vote_weight", row, default=None, low=0.0)
-    targets = [_target(example, side, row, category_names, weight) for side in sides]
+    targets = [_target(example, side, row, category_names, weight, on_votes) for side in sides]
     is_pair = len(sides) == 2
     misplaced = [name for name in ("target_probs", "target_counts") if is_pair and name in example]
     if misplaced:
@@ -111,24 +115,33 @@ def response_token_ids(
     """
     if side.endswith("_ids"):
         ids = list(example[side])
+        beyond = next((token for token in ids if not 0 <= token < len(tokenizer)), None)
+        if beyond is not None:
+            raise ValueError(
+                f"Row {row}, column `{side}`: {beyond} is no token id of the tokenizer, which has {len(tokenizer)}. "
+                "Were the ids made by another tokenizer?"
+            )
     else:
+        prompt = None if side in ("messages", "text") else example.get("prompt")
+        if not example[side] and not prompt:
+            raise ValueError(f"Row {row}, column `{side}`: the response is empty. Remove the row.")
         tools = example.get("tools")
         try:
             ids = rule.token_ids(
                 tokenizer,
                 example[side],
-                prompt=None if side in ("messages", "text") else example.get("prompt"),
+                prompt=prompt,
                 tools=json.loads(tools) if isinstance(tools, str) else tools,
                 chat_template_kwargs=example.get("chat_template_kwargs"),
             )
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # such as a missing chat template
             raise ValueError(f"Row {row}, column `{side}`: {error}") from error
     if not ids:
         raise ValueError(f"Row {row}, column `{side}`: the response is empty. Remove the row.")
     return ids
 
 
-def _target(example, side, row, category_names, weight):
+def _target(example, side, row, category_names, weight, on_votes):
     """Target probabilities of one response and the weight of their loss, `None` where the row has no target."""
     prefix = {"chosen": "chosen_", "chosen_ids": "chosen_", "rejected": "rejected_", "rejected_ids": "rejected_"}
     prefix = prefix.get(side, "")
@@ -149,8 +162,9 @@ def _target(example, side, row, category_names, weight):
                 f"Row {row}, column `{probs_name}`: the probabilities {probs} sum to {sum(probs):.6g}, not to 1. "
                 f"Divide by the sum, or pass votes as `{counts_name}`."
             )
-    elif counts is not None:
+    if counts is not None and (probs is None or (on_votes and num_votes)):
         probs = [count / num_votes for count in counts]
+        weight = num_votes if on_votes else weight
     if probs is None:
         return [0.0] * len(category_names), None
     if weight is None:
@@ -160,16 +174,21 @@ def _target(example, side, row, category_names, weight):
 
 def _vector(example, name, row, category_names):
     values = example[name]
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ValueError(
+            f"Row {row}, column `{name}`: {values!r} is no list of numbers. Give one number per category "
+            f"({', '.join(category_names)})."
+        )
     if len(values) != len(category_names):
         raise ValueError(
             f"Row {row}, column `{name}`: {len(values)} values for {len(category_names)} categories "
             f"({', '.join(category_names)}). Give one per category, or set `category_names` and `category_rewards`."
         )
     for name_of_category, value in zip(category_names, values, strict=True):
-        if value is None or not math.isfinite(value) or value < 0:
+        if not isinstance(value, Real) or not math.isfinite(value) or value < 0:
             raise ValueError(
-                f"Row {row}, column `{name}`: {value} for category '{name_of_category}' is not a finite number of at "
-                "least 0. Correct or remove the row."
+                f"Row {row}, column `{name}`: {value!r} for category '{name_of_category}' is not a finite number of "
+                "at least 0. Correct or remove the row."
             )
     return [float(value) for value in values]
 
@@ -177,11 +196,11 @@ def _vector(example, name, row, category_names):
 def _number(example, name, row, default, low=-math.inf, high=math.inf):
     if name not in example:
         return default
-    value = float(example[name])
-    if not (math.isfinite(value) and low <= value <= high):
+    value = example[name]
+    if not (isinstance(value, Real) and math.isfinite(value) and low <= value <= high):
         bounds = {(0.0, math.inf): "a finite number of at least 0", (0.0, 1.0): "a share between 0 and 1"}
         raise ValueError(
-            f"Row {row}, column `{name}`: {value} is not {bounds.get((low, high), 'a finite number')}. Correct or "
+            f"Row {row}, column `{name}`: {value!r} is not {bounds.get((low, high), 'a finite number')}. Correct or "
             "remove the row."
         )
-    return value
+    return float(value)
