@@ -135,7 +135,7 @@ def conversation(text):
 
 FORMATS = {
     "prompt": pair_rows(3),
-    "no prompt": [{"chosen": "a fine dog", "rejected": "a dog</s>"}, {"chosen": "x", "rejected": ""}],
+    "no prompt": [{"chosen": "a fine dog", "rejected": "a dog</s>"}, {"chosen": "x", "rejected": "y"}],
     "completion empty after an EOS": [{"prompt": "Say</s>", "chosen": "", "rejected": "x"}],
     "conversation": [{"chosen": conversation("well"), "rejected": conversation("ill")}],
     "conversational prompt": [
