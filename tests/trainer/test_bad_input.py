@@ -355,3 +355,12 @@ def test_streams_of_several_shards_are_not_evaluated_by_several_processes():
     check_one_shard(judged(6).to_iterable_dataset(num_shards=1), "eval", num_processes=2)
     with pytest.raises(ValueError, match="The eval dataset is a stream of 2 shards, which 2 processes would read in"):
         check_one_shard(stream, "eval", num_processes=2)
+
+
+def test_an_item_that_stands_twice(make_trainer):
+    rows = [row | {"item_id": item} for row, item in zip(judged_rows(4), ["a", None, None, "a"], strict=True)]
+    with pytest.raises(
+        ValueError, match="Row 3 of the train dataset, column `item_id`: item 'a' stands in row 0 already"
+    ):
+        make_trainer(Dataset.from_list(rows))
+    make_trainer(Dataset.from_list(rows[:3]))

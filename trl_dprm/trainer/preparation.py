@@ -50,6 +50,8 @@ def prepare_dataset(
         return prepared if rule.max_length is None else prepared.filter(_fits, fn_kwargs={"limit": rule.max_length})
     if len(dataset) == 0:
         raise ValueError(f"The {name} dataset has no rows. Check how it was made.")
+    if "item_id" in columns and not {"rejected", "rejected_ids"} & set(columns):
+        _check_distinct(dataset["item_id"], name)
     prepared = dataset.map(
         prepare_row,
         with_indices=True,
@@ -82,6 +84,18 @@ def check_one_shard(stream: IterableDataset, name: str, num_processes: int) -> N
             f"The {name} dataset is a stream of {stream.num_shards} shards, which {num_processes} processes would "
             "read in unequal parts. Evaluate on a map-style dataset, on a stream of one shard, or on one process."
         )
+
+
+def _check_distinct(item_ids, name):
+    """One row per item: an item that stands twice would be learned twice, its votes split between the rows."""
+    rows = {}
+    for row, item in enumerate(item_ids):
+        first = rows.setdefault(item, row)
+        if first != row and item is not None:
+            raise ValueError(
+                f"Row {row} of the {name} dataset, column `item_id`: item {item!r} stands in row {first} already. "
+                "Join their votes, for example by `prepare_targets`, or remove one."
+            )
 
 
 def _without_overlong(prepared, name, limit):
