@@ -64,7 +64,7 @@ class DPRMTrainer(RewardTrainer):
             `category_logits` *(num_rows, 2, num_categories)*; `label_ids` a dict with `target_probs` *(num_rows, 2,
             num_categories)*, `target_weight` *(num_rows, 2)*, `is_pair`, `pair_weight`, `chosen_vote_share`, `margin`
             and `row`, each *(num_rows,)*. Place 0 is the single or chosen response, place 1 the rejected one (NaN if
-            none). Rows are in the order of the dataset.
+            none). Rows are in the order of the dataset; of a stream that several workers read, `row` repeats.
         preprocess_logits_for_metrics (`Callable`, *optional*):
             Applied once to those two dicts; what it returns is what `compute_metrics` gets as `predictions`.
         quantization_config ([`~transformers.BitsAndBytesConfig`], *optional*): The head stays in float32 and trains.
