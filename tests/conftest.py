@@ -71,3 +71,26 @@ def shared_data():
             f"no shared data at {folder}: set TRL_DPRM_SHARED_DATA to the folder that holds convabuse/ and others"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory, tokenizer):
+    """Function (backbone="llama", **config changes) -> folder of a tiny language model with tokenizer, made once."""
+    made = {}
+
+    def folder_of(backbone="llama", **changes):
+        key = (backbone, repr(sorted(changes.items())))
+        if key not in made:
+            folder = tmp_path_factory.mktemp(backbone)
+            tiny_stock_model(backbone, **changes).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            made[key] = str(folder)
+        return made[key]
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def backbone(backbone_folder):
+    """Folder of a tiny llama."""
+    return backbone_folder("llama")

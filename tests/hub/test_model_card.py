@@ -345,7 +345,7 @@ def test_rule_in_words_agrees_with_the_configuration(training):
 
 def test_template_of_a_checkout_is_the_one_that_the_wheel_is_told_to_ship():
     root = Path(__file__).parents[2]
-    assert template_path() == root / "model_cards" / "templates" / "dprm_model_card.md"
+    assert template_path("dprm_model_card.md") == root / "model_cards" / "templates" / "dprm_model_card.md"
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {"model_cards/templates": "trl_dprm/hub/templates"}
@@ -354,7 +354,7 @@ def test_template_of_a_checkout_is_the_one_that_the_wheel_is_told_to_ship():
 def test_installed_wheel_uses_the_template_beside_its_code(tmp_path, monkeypatch):
     (tmp_path / "templates").mkdir()
     monkeypatch.setattr("trl_dprm.hub.model_card.__file__", str(tmp_path / "model_card.py"))
-    assert template_path() == tmp_path / "templates" / "dprm_model_card.md"
+    assert template_path("dprm_model_card.md") == tmp_path / "templates" / "dprm_model_card.md"
 
 
 def test_missing_template_is_an_error(tmp_path, training, monkeypatch):

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -203,6 +204,12 @@ def test_refused_item_rows(table, message):
         prepare_targets(pa.table({"item_id": ["a", "b"], **table}), QUALITY)
 
 
+def test_nan_of_pandas_is_no_vote_weight():
+    rows = {"item_id": ["a", "b"], "target_probs": [[0.5, 0.5, 0.0]] * 2, "vote_weight": [2.0, float("nan")]}
+    with pytest.raises(ValueError, match="row 1, column 'vote_weight': None or NaN is not a finite number"):
+        prepare_targets(pd.DataFrame(rows), QUALITY)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -222,7 +229,7 @@ def test_refused_item_rows(table, message):
         ),
         ({"category": [0, 1, 2, 3]}, "row 3, column 'category': 3 is no category"),
         ({"weight": [1, 1, -2, 1]}, "row 2, column 'weight': -2 is not a finite number of at least 0"),
-        ({"weight": [1, 1, float("nan"), 1]}, "row 2, column 'weight': None is not a finite number"),
+        ({"weight": [1, 1, float("nan"), 1]}, "row 2, column 'weight': None or NaN is not a finite number"),
         ({"weight": ["1", "1", "1", "one"]}, "row 3, column 'weight': 'one' is not a finite number"),
         ({"timestamp": [1, None, 2, 3]}, "row 1, column 'timestamp': the time is missing"),
         (

@@ -1,36 +1,12 @@
-"""A tiny backbone with its tokenizer, and trainers on it in one line."""
+"""Trainers on a tiny backbone in one line."""
 
 import pytest
 from datasets.utils.logging import disable_progress_bar
 from reward_rows import RUN
-from tiny_models import tiny_stock_model
 
 from trl_dprm import DPRMTrainer, DPRMTrainingArguments
 
 disable_progress_bar()
-
-
-@pytest.fixture(scope="session")
-def backbone_folder(tmp_path_factory, tokenizer):
-    """Function (backbone="llama", **config changes) -> folder of a tiny language model with tokenizer, made once."""
-    made = {}
-
-    def folder_of(backbone="llama", **changes):
-        key = (backbone, repr(sorted(changes.items())))
-        if key not in made:
-            folder = tmp_path_factory.mktemp(backbone)
-            tiny_stock_model(backbone, **changes).save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            made[key] = str(folder)
-        return made[key]
-
-    return folder_of
-
-
-@pytest.fixture(scope="session")
-def backbone(backbone_folder):
-    """Folder of a tiny llama."""
-    return backbone_folder("llama")
 
 
 @pytest.fixture

@@ -113,6 +113,18 @@ def test_four_bit_lora(architecture, bf16, make_trainer, backbone_folder, tmp_pa
     )
 
 
+def test_four_bit_layers_train_after_an_evaluation_too(make_trainer, backbone_folder, tmp_path):
+    """bitsandbytes would repack their weights then, on some CPUs, and stop the gradient without a word."""
+    pytest.importorskip("bitsandbytes")
+    base = backbone_folder("llama", **WIDE)
+    options = {"model": base, "peft_config": LoraConfig(r=4), "quantization_config": four_bit(), "max_steps": 4}
+    trainer = make_trainer(mixture(8, 8), judged(4), per_device_train_batch_size=16, **options)
+    trainer.evaluate()
+    assert_trains_in_float32_and_reloads(
+        trainer, tmp_path / "adapter", base, quantization_config=four_bit(), dtype=torch.float32
+    )
+
+
 def test_a_head_in_float32_is_not_rounded_by_quantised_training(make_trainer, backbone_folder):
     pytest.importorskip("bitsandbytes")
     base = backbone_folder("llama", **WIDE)

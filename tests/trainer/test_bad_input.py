@@ -16,7 +16,7 @@ from trl import DPOConfig, GRPOConfig
 
 from trl_dprm import DPRMConfig, DPRMForSequenceClassification, DPRMTrainer, DPRMTrainingArguments
 from trl_dprm.trainer.checkpoints import check_writable
-from trl_dprm.trainer.preparation import check_one_shard
+from trl_dprm.trainer.streams import check_one_shard
 
 GOOD = {"completion": "yes", "target_probs": [0.2, 0.2, 0.2, 0.2, 0.2]}
 PAIR = {"chosen": "yes", "rejected": "no"}

@@ -33,6 +33,7 @@ OVERRIDDEN = {  # method -> parameters that ours relies on
         "ignore_keys",
         "metric_key_prefix",
     ],
+    "evaluate": ["self", "eval_dataset", "ignore_keys", "metric_key_prefix"],
     "predict": ["self", "test_dataset", "ignore_keys", "metric_key_prefix"],
     "_load_from_checkpoint": ["self", "resume_from_checkpoint", "model"],
     "_load_best_model": ["self"],

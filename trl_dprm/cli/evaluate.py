@@ -70,6 +70,12 @@ def evaluate(
 ) -> tuple[DPRMTrainer, dict[str, float]]:
     """Evaluate as [`DPRMTrainer`] does in training.
 
+    Args:
+        model ([`DPRMForSequenceClassification`]): On its device.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The model's.
+        dataset ([`~datasets.Dataset`]): In the columns that training takes.
+        arguments ([`EvaluateArguments`]): How.
+
     Returns:
         The trainer that evaluated, and the metrics under the names by which it logs them, without its timings.
     """
@@ -99,7 +105,7 @@ def evaluate(
 
 
 def table(metrics: dict[str, float]) -> str:
-    """The metrics as aligned lines."""
+    """The metrics (`dict[str, float]`, by name) as aligned lines."""
     width = max(map(len, metrics))
     return "\n".join(f"{name:<{width}}  {value:>12.6g}" for name, value in metrics.items())
 

@@ -75,6 +75,12 @@ def errors_as_messages(command: str) -> Iterator[None]:
     """End with one line and exit code 1 where data, files or options are at fault, which the message then names.
 
     The traceback is shown where the environment variable `TRL_DPRM_TRACEBACK` is set.
+
+    Args:
+        command (`str`): Name of the subcommand.
+
+    Raises:
+        SystemExit: with code 1, after the message.
     """
     try:
         yield
@@ -89,7 +95,12 @@ def errors_as_messages(command: str) -> Iterator[None]:
 
 
 def option_of(dataclass_type: type, name: str) -> dataclasses.Field:
-    """The field of another dataclass, with its default and help text, to stand as an option of a command too."""
+    """The field of another dataclass, with its default and help text, to stand as an option of a command too.
+
+    Args:
+        dataclass_type (`type`): The other dataclass.
+        name (`str`): Of its field.
+    """
     source = dataclass_type.__dataclass_fields__[name]
     default = {"default": source.default}
     if source.default_factory is not dataclasses.MISSING:
@@ -97,5 +108,15 @@ def option_of(dataclass_type: type, name: str) -> dataclasses.Field:
     return dataclasses.field(**default, metadata=source.metadata)
 
 
+def checkpoint_option(option: str | bool | None) -> str | bool | None:
+    """`--resume_from_checkpoint` as the trainers take it: `true` and `false`, which a flag passes as text, and paths.
+
+    >>> checkpoint_option("true"), checkpoint_option("false"), checkpoint_option("out/checkpoint-4")
+    (True, None, 'out/checkpoint-4')
+    """
+    return {"true": True, "false": None}.get(str(option).lower(), option)
+
+
 def _split_config(argument):
+    """Split `--config=FILE`, which TRL reads only as two words."""
     return argument.split("=", 1) if argument.startswith("--config=") else [argument]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from trl_dprm.cli.parsing import CommandParser, errors_as_messages
-from trl_dprm.preferences.annotations import AnnotationColumns, open_annotations
-from trl_dprm.preferences.categories import PreferenceCategories, ready_made_categories
-from trl_dprm.preferences.prepared_folder import new_folder, write_prepared
-from trl_dprm.preferences.splits import SPLIT_FRACTIONS, split_by_hash
-from trl_dprm.preferences.targets import TargetOptions, prepare_tables
+from ..preferences.annotations import AnnotationColumns, open_annotations
+from ..preferences.categories import PreferenceCategories, ready_made_categories
+from ..preferences.prepared_folder import new_folder, write_prepared
+from ..preferences.splits import SPLIT_FRACTIONS, split_by_hash
+from ..preferences.targets import TargetOptions, prepare_tables
+from .parsing import CommandParser, errors_as_messages
 
 
 @dataclass
@@ -106,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _prepare(arguments: PrepareArguments) -> None:
+    """Everything from the table to the written folder."""
     categories, columns, options = _categories(arguments), _columns(arguments), _options(arguments)
     if arguments.split_by is not None:
         split_by_hash([], _fractions(arguments))
@@ -118,6 +119,7 @@ def _prepare(arguments: PrepareArguments) -> None:
 
 
 def _categories(arguments: PrepareArguments) -> PreferenceCategories:
+    """The ready-made categories, or own ones where both names and rewards are given."""
     names, rewards, cost = arguments.category_names, arguments.category_rewards, arguments.ground_cost
     if names is None and rewards is None:
         return ready_made_categories(arguments.categories)
@@ -128,6 +130,7 @@ def _categories(arguments: PrepareArguments) -> PreferenceCategories:
 
 
 def _columns(arguments: PrepareArguments) -> AnnotationColumns:
+    """Which column says what."""
     return AnnotationColumns(
         item_id=tuple(arguments.item_id_column),
         annotator_id=arguments.annotator_id_column,
@@ -141,6 +144,7 @@ def _columns(arguments: PrepareArguments) -> AnnotationColumns:
 
 
 def _options(arguments: PrepareArguments) -> TargetOptions:
+    """How judgments become targets, with the population read from its file."""
     population = arguments.population
     if isinstance(population, str):
         population = yaml.safe_load(Path(population).read_text())
@@ -161,12 +165,14 @@ def _options(arguments: PrepareArguments) -> TargetOptions:
 
 
 def _fractions(arguments: PrepareArguments) -> dict[str, float]:
+    """The share of each split by its name."""
     if len(arguments.split_fractions) != len(SPLIT_FRACTIONS):
         raise ValueError(f"split_fractions is {arguments.split_fractions}; give shares of {list(SPLIT_FRACTIONS)}.")
     return dict(zip(SPLIT_FRACTIONS, arguments.split_fractions, strict=True))
 
 
 def _parts(items, arguments: PrepareArguments) -> list[str] | None:
+    """The split of each item; `None` where there is to be only one."""
     if arguments.split_by is None:
         return None
     if arguments.split_by not in items.column_names:

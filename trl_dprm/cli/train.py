@@ -19,7 +19,7 @@ from ..models import DPRMConfig
 from ..preferences.categories import PreferenceCategories
 from ..trainer import DPRMTrainer, DPRMTrainingArguments
 from ..trainer.reading import choose_split, count_annotators, read_categories, read_splits, require_existing_if_path
-from .parsing import CommandParser, errors_as_messages
+from .parsing import CommandParser, checkpoint_option, errors_as_messages
 from .processes import leave_together
 
 logger = get_logger(__name__)
@@ -82,7 +82,7 @@ def train(
     if trainer.data_statistics is not None and not mixture.datasets:
         annotators = count_annotators(script.dataset_name, train_dataset)
         trainer.data_statistics = replace(trainer.data_statistics, num_annotators=annotators)
-    trainer.train(resume_from_checkpoint=_checkpoint(training.resume_from_checkpoint))
+    trainer.train(resume_from_checkpoint=checkpoint_option(training.resume_from_checkpoint))
     if eval_dataset is not None:
         _evaluate(trainer, eval_dataset)
     trainer.save_model(training.output_dir)
@@ -95,6 +95,7 @@ def train(
 
 
 def _read(script, mixture) -> DatasetDict | IterableDatasetDict:
+    """All splits of the data set, or of the mixture."""
     if mixture.datasets:
         if script.dataset_name:
             logger.warning("Both `datasets` and `dataset_name` are given: `dataset_name` is ignored.")
@@ -125,6 +126,7 @@ def _take_categories(training, model, source):
 
 
 def _evaluate(trainer, eval_dataset):
+    """Fit the prior strength where there are votes, then measure, and write what was measured."""
     if "target_counts" in get_dataset_column_names(eval_dataset):
         try:
             strength = trainer.fit_prior_strength()
@@ -135,11 +137,6 @@ def _evaluate(trainer, eval_dataset):
     trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics, combined=False)
     trainer.accelerator.print(f"Evaluation: {trainer.args.output_dir}/eval_results.json")
-
-
-def _checkpoint(option: str | bool | None) -> str | bool | None:
-    """`true` and `false`, which a flag passes as text, as what they mean."""
-    return {"true": True, "false": None}.get(str(option).lower(), option)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,17 @@ TABLE_FORMATS = (".jsonl", ".csv", ".parquet")
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A path beside `path` to write to: it takes its place at the end, or vanishes if the writing fails."""
+    """A path beside `path` to write to: it takes its place at the end, or vanishes if the writing fails.
+
+    Args:
+        path (`str` or `os.PathLike`): The file to write; its folder must exist.
+
+    Yields:
+        `Path`, in the same folder.
+
+    Raises:
+        OSError: if `path` cannot be replaced; what stood there stays.
+    """
     path = Path(path)
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     try:
@@ -25,6 +35,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 def check_output(path: str, formats: tuple[str, ...]) -> None:
     """Find out before the work whether its result can be written.
+
+    Args:
+        path (`str`): The file to write.
+        formats (`tuple[str, ...]`): The endings that it may have, with their dots.
 
     Raises:
         ValueError: for another ending than those in `formats`.
@@ -41,7 +55,15 @@ def check_output(path: str, formats: tuple[str, ...]) -> None:
 
 
 def write_table(table: Dataset, path: str) -> None:
-    """Write a data set to `.jsonl`, `.csv` (lists as JSON) or `.parquet`, whole or not at all."""
+    """Write a data set, whole or not at all.
+
+    Args:
+        table ([`~datasets.Dataset`]): What to write.
+        path (`str`): With one of `TABLE_FORMATS` as ending, which is the format; lists in CSV are written as JSON.
+
+    Raises:
+        OSError: if it cannot be written there.
+    """
     suffix = Path(path).suffix.lower()
     with whole_file(path) as unfinished:
         if suffix == ".jsonl":
@@ -53,10 +75,19 @@ def write_table(table: Dataset, path: str) -> None:
 
 
 def write_metrics(metrics: dict[str, float], path: str) -> None:
-    """Write metrics to a `.json` file, whole or not at all."""
+    """Write metrics as JSON, whole or not at all.
+
+    Args:
+        metrics (`dict[str, float]`): By name.
+        path (`str`): The file, `.json`.
+
+    Raises:
+        OSError: if it cannot be written there.
+    """
     with whole_file(path) as unfinished:
         unfinished.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
 
 def _lists_as_json(example):
+    """The columns of a row that CSV has no notation for, as JSON."""
     return {name: json.dumps(value) for name, value in example.items() if isinstance(value, list | dict)}

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
+from transformers import TrainingArguments
+
 from ..metrics import DISTRIBUTION_METRICS, PAIR_METRICS
 from ..models import DPRMConfig
 from .data_statistics import DataStatistics
@@ -58,10 +60,24 @@ def cost_table(config: DPRMConfig) -> str:
     return markdown_table(["from / to", *numbers], rows)
 
 
-def metric_table(metrics: dict[str, float]) -> str:
-    """Every metric with its value, which way is better, and its meaning."""
-    rows = [[f"`{name}`", metric_value(value), *_described(name)] for name, value in metrics.items()]
-    return markdown_table(["metric", "value", "better", "meaning"], rows)
+def metric_table(evaluations: dict[str | None, dict[str, float]]) -> str:
+    """Every metric with its value on each evaluation set, which way is better, and its meaning.
+
+    Args:
+        evaluations (`dict[str | None, dict[str, float]]`):
+            Metrics by the name of the set, `None` for an only one; a set may lack some.
+    """
+    names = dict.fromkeys(name for metrics in evaluations.values() for name in metrics)
+    rows = [
+        [
+            f"`{name}`",
+            *(metric_value(metrics[name]) if name in metrics else "" for metrics in evaluations.values()),
+            *_described(name),
+        ]
+        for name in names
+    ]
+    values = ["value" if set_name is None else f"value on {set_name}" for set_name in evaluations]
+    return markdown_table(["metric", *values, "better", "meaning"], rows)
 
 
 def _described(name):
@@ -106,10 +122,15 @@ def training_table(training: "DPRMTrainingArguments", with_targets: bool, with_p
             rows.append(["exponent p of the transport loss W_p^p", f"{training.transport_exponent:g}"])
     if with_pairs:
         rows.append(["ranking loss", f"{training.ranking_weight:g} × `{training.ranking_loss}`"])
+    rows.append(["rows per optimizer step", _global_batch_size(training)])
+    return markdown_table(["training", ""], rows + run_table(training))
+
+
+def run_table(training: TrainingArguments) -> list[list]:
+    """Rows that describe any run: its length, optimizer, precision, seed and versions."""
     steps = training.max_steps
-    rows += [
+    return [
         ["length", f"{steps} steps" if steps > 0 else f"{training.num_train_epochs:g} epochs"],
-        ["rows per optimizer step", _global_batch_size(training)],
         ["learning rate", f"{training.learning_rate:g}"],
         ["schedule", f"{training.lr_scheduler_type.value}{_warmup(training)}"],
         ["optimizer", f"{training.optim.value}, weight decay {training.weight_decay:g}"],
@@ -117,7 +138,6 @@ def training_table(training: "DPRMTrainingArguments", with_targets: bool, with_p
         ["seed", training.seed],
         ["versions", ", ".join(f"{name} {version(name)}" for name in _VERSIONS)],
     ]
-    return markdown_table(["training", ""], rows)
 
 
 def _global_batch_size(training):

@@ -21,7 +21,7 @@ def dprm_model_card(
     base_model: str | None,
     training: "DPRMTrainingArguments",  # noqa: F821
     data_statistics: DataStatistics | None,
-    metrics: dict[str, float] | None,
+    metrics: dict[str, float] | dict[str, dict[str, float]] | None,
     dataset_name: str | None = None,
     tags: list[str] | None = None,
     is_adapter: bool = False,
@@ -38,7 +38,8 @@ def dprm_model_card(
         training ([`DPRMTrainingArguments`]):
             The run. Its `hub_model_id`, where complete, is what the usage example loads; otherwise the card's folder.
         data_statistics ([`DataStatistics`], *optional*): Of the training set; `None` for streams.
-        metrics (`dict[str, float]`, *optional*): As an evaluation logs them, without prefix.
+        metrics (`dict`, *optional*):
+            As an evaluation logs them, without prefix; of several evaluation sets, a `dict` of such dicts by name.
         dataset_name (`str`, *optional*): Hub id or path of the training data.
         tags (`list[str]`, *optional*): More tags for the Hub.
         is_adapter (`bool`, *optional*, defaults to `False`): Whether the folder holds a PEFT adapter.
@@ -69,15 +70,15 @@ def dprm_model_card(
             "training, as `DPRMTrainer` does."
         )
     model_name = model_name or Path(training.output_dir).resolve().name
-    metrics = {name: _plain_number(value) for name, value in (metrics or {}).items()}
+    evaluations = _by_set(metrics or {})
     with_pairs = data_statistics is None or data_statistics.num_pairs > 0
     return ModelCard.from_template(
-        _metadata(model_name, base_model, dataset_name, metrics, tags, is_adapter),
-        template_path=str(template_path()),
+        _metadata(model_name, base_model, dataset_name, evaluations, tags, is_adapter),
+        template_path=str(template_path(_TEMPLATE)),
         model_name=model_name,
         base_model=hub_link(base_model, "checkpoint"),
         dataset_name=hub_link(dataset_name, "dataset", "https://huggingface.co/datasets/"),
-        checkpoint=_checkpoint(training.hub_model_id),
+        checkpoint=checkpoint_in_card(training.hub_model_id),
         config=config,
         is_adapter=is_adapter,
         with_pairs=with_pairs,
@@ -86,19 +87,22 @@ def dprm_model_card(
         cost_table=cost_table(config),
         training_table=training_table(training, config.anchored, with_pairs),
         data_table=data_table(data_statistics) if data_statistics else None,
-        metric_table=metric_table(metrics) if metrics else None,
+        metric_table=metric_table(evaluations) if evaluations else None,
     )
 
 
-def template_path() -> Path:
-    """Where the template lies: an installed wheel has it beside this file, a checkout in `model_cards/templates`.
+def template_path(name: str) -> Path:
+    """Where a template lies: an installed wheel has it beside this file, a checkout in `model_cards/templates`.
+
+    Args:
+        name (`str`): Of the template's file.
 
     Returns:
         `Path`: The wheel's place wherever it exists. A checkout, editable or not, lacks it, so there is no choice.
     """
     shipped = Path(__file__).parent / "templates"
     checkout = Path(__file__).parents[2] / "model_cards" / "templates"
-    return (shipped if shipped.is_dir() else checkout) / _TEMPLATE
+    return (shipped if shipped.is_dir() else checkout) / name
 
 
 def hub_link(name: str | None, noun: str, address: str = "https://huggingface.co/") -> str | None:
@@ -134,7 +138,7 @@ def is_hub_id(name: str | None) -> bool:
     return not Path(name).exists()
 
 
-def _metadata(model_name, base_model, dataset_name, metrics, tags, is_adapter):
+def _metadata(model_name, base_model, dataset_name, evaluations, tags, is_adapter):
     base_model = base_model if is_hub_id(base_model) else None
     dataset_id = dataset_name if is_hub_id(dataset_name) else None
     return ModelCardData(
@@ -149,10 +153,12 @@ def _metadata(model_name, base_model, dataset_name, metrics, tags, is_adapter):
             EvalResult(
                 task_type=_TASK,
                 dataset_type=dataset_id or "unpublished",
-                dataset_name=dataset_id or "evaluation set of the training run",
+                dataset_name=dataset_id or f"evaluation set{f' {set_name}' if set_name else ''} of the training run",
+                dataset_split=set_name,
                 metric_type=name,
                 metric_value=value,
             )
+            for set_name, metrics in evaluations.items()
             for name, value in metrics.items()
             if math.isfinite(value)
         ]
@@ -160,11 +166,16 @@ def _metadata(model_name, base_model, dataset_name, metrics, tags, is_adapter):
     )
 
 
-def _checkpoint(hub_model_id):
+def checkpoint_in_card(hub_model_id: str | None) -> str:
     """The usage example's checkpoint: a complete Hub id, or the folder in which the card lies."""
     return hub_model_id if hub_model_id and "/" in hub_model_id else "."
 
 
-def _plain_number(value):
-    """A Python number, which YAML can write, from a NumPy one too."""
-    return value.item() if hasattr(value, "item") else value
+def _by_set(metrics):
+    """One `dict` of Python numbers, which YAML can write, per evaluation set; the name of an only one is `None`."""
+    several = all(isinstance(values, dict) for values in metrics.values())
+    sets = metrics if several else {None: metrics}
+    return {
+        set_name: {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
+        for set_name, values in sets.items()
+    }

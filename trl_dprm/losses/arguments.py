@@ -64,14 +64,29 @@ def comparable(category_values: Tensor, target_probs: Tensor, name: str = "categ
 
 
 def check_tensors(**tensors: Tensor) -> None:
-    """Refuse lists and arrays where a tensor is meant (its device and dtype would have to be guessed)."""
+    """Refuse lists and arrays where a tensor is meant (its device and dtype would have to be guessed).
+
+    Args:
+        tensors (`Tensor`): under the names that the error gives them.
+
+    Raises:
+        TypeError: for the first one that is no tensor.
+    """
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} is a {type(value).__name__}, not a torch.Tensor; wrap it in torch.tensor(...)")
 
 
 def check_broadcast(name: str, shape: torch.Size, other_name: str, other_shape: torch.Size) -> None:
-    """Refuse leading dimensions that do not broadcast, by name."""
+    """Refuse leading dimensions that do not broadcast.
+
+    Args:
+        name (`str`), other_name (`str`): what to call the two in an error.
+        shape (`torch.Size`), other_shape (`torch.Size`): their leading dimensions.
+
+    Raises:
+        ValueError: if they do not.
+    """
     try:
         torch.broadcast_shapes(shape, other_shape)
     except RuntimeError:
@@ -145,7 +160,15 @@ def check_cost(cost: Matrix) -> None:
 
 
 def check_cost_size(cost: Matrix, num_categories: int) -> None:
-    """Refuse a cost matrix for another number of categories."""
+    """Refuse a cost matrix for another number of categories.
+
+    Args:
+        cost (`Matrix`): square.
+        num_categories (`int`): how many there must be.
+
+    Raises:
+        ValueError: if there are others.
+    """
     if len(cost) != num_categories:
         raise ValueError(
             f"cost is {len(cost)} x {len(cost)} but there are {num_categories} categories (last dimension); "

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-SUM_TOLERANCE = 1e-4  # a float32 softmax sums to one within 1e-6; bfloat16 does not, and would move the metrics
+from ..models.distributions import PROBABILITY_TOLERANCE
 
 
 def vote_shares(target_counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def distribution_table(name: str, values: ArrayLike) -> np.ndarray:
 
     Raises:
         ValueError: not two-dimensional, no items, an entry that is negative or not finite, or a row whose sum is off
-            one by more than `SUM_TOLERANCE`.
+            one by more than `PROBABILITY_TOLERANCE`.
 
     Example:
 
@@ -49,7 +49,7 @@ def distribution_table(name: str, values: ArrayLike) -> np.ndarray:
     """
     table = _non_negative_table(name, values)
     sums = table.sum(axis=1)
-    off = np.abs(sums - 1) > SUM_TOLERANCE
+    off = np.abs(sums - 1) > PROBABILITY_TOLERANCE
     if off.any():
         row = int(off.argmax())
         raise ValueError(
@@ -125,7 +125,7 @@ def share_vector(name: str, values: ArrayLike, length: int | None = None) -> np.
     """Numbers between 0 and 1 as float64 of shape `(length,)`; a rounding error beyond is clipped.
 
     Raises:
-        ValueError: as `finite_vector`, or an entry outside [0, 1] by more than `SUM_TOLERANCE`.
+        ValueError: as `finite_vector`, or an entry outside [0, 1] by more than `PROBABILITY_TOLERANCE`.
 
     Example:
 
@@ -134,7 +134,7 @@ def share_vector(name: str, values: ArrayLike, length: int | None = None) -> np.
     ValueError: chosen_vote_share[1] is 3; give a share between 0 and 1 (votes for / all votes)
     """
     shares = finite_vector(name, values, length)
-    outside = (shares < -SUM_TOLERANCE) | (shares > 1 + SUM_TOLERANCE)
+    outside = (shares < -PROBABILITY_TOLERANCE) | (shares > 1 + PROBABILITY_TOLERANCE)
     if outside.any():
         place = int(outside.argmax())
         raise ValueError(f"{name}[{place}] is {shares[place]:g}; give a share between 0 and 1 (votes for / all votes)")

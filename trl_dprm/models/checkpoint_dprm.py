@@ -14,7 +14,18 @@ logger = logging.get_logger(__name__)
 
 
 def with_categories(config, category_names, category_rewards, ground_cost):
-    """A copy of the configuration, as a DPRM's, with the categories that are given (not `None`)."""
+    """A copy of a configuration, as a DPRM's, with the categories that are given.
+
+    Args:
+        config (`PretrainedConfig`): A DPRM's or a backbone's; not changed.
+        category_names, category_rewards, ground_cost: As in [`DPRMConfig`]; `None` where not given.
+
+    Returns:
+        [`DPRMConfig`], or the remote code's own class of it.
+
+    Raises:
+        ValueError: if they describe another number of categories than the DPRM has.
+    """
     given = {"category_names": category_names, "category_rewards": category_rewards, "ground_cost": ground_cost}
     given = {name: value for name, value in given.items() if value is not None}
     if config.model_type != DPRMConfig.model_type:  # remote code has its own class
@@ -31,7 +42,13 @@ def with_categories(config, category_names, category_rewards, ground_cost):
 
 
 def set_quantization(config, quantization_config):
-    """The weights say whether they are quantised: be they a backbone's, a DPRM's or those below an adapter."""
+    """Let the configuration say of quantisation what the weights say, and nothing else.
+
+    Args:
+        config ([`DPRMConfig`]): Changed in place, its `text_config` too.
+        quantization_config (`dict`, *optional*): That of the folder that holds the weights: a backbone's, a DPRM's or
+            the one below an adapter.
+    """
     for part in (config, config.text_config):
         if hasattr(part, "quantization_config"):
             del part.quantization_config
@@ -45,6 +62,7 @@ def quiet_loading_report():
     report_logger = logging.get_logger("transformers.modeling_utils")
 
     def is_no_report(record):
+        """Whether a log record is another one than that report."""
         return record.funcName != "log_state_dict_report"
 
     report_logger.addFilter(is_no_report)
@@ -55,7 +73,21 @@ def quiet_loading_report():
 
 
 def check_loaded(model, info, path, foreign, warn=True):
-    """Refuse a model with a tensor that the checkpoint did not hold; return the tensors of a new head."""
+    """Refuse a model with a tensor that the checkpoint did not hold, but for a foreign checkpoint's head.
+
+    Args:
+        model ([`DPRMForSequenceClassification`]): As loaded.
+        info (`dict`): transformers' loading info, with `missing_keys` and `mismatched_keys`.
+        path (`str`): Of the checkpoint, for messages.
+        foreign (`bool`): Whether it is no DPRM: then the head may be new, with a warning.
+        warn (`bool`): Whether to warn; an adapter brings its own head.
+
+    Returns:
+        `set` of `str`: Names of the tensors of a new, random head.
+
+    Raises:
+        ValueError: naming the tensors that are missing or of another shape, ten at most.
+    """
     mismatched = {name: shapes for name, *shapes in info["mismatched_keys"]}
     absent = set(info["missing_keys"]) | set(mismatched)
     new_head = {name for name in absent if foreign and name.startswith(tuple(f"{h}." for h in model.head_names))}
@@ -86,14 +118,43 @@ def check_loaded(model, info, path, foreign, warn=True):
 
 
 def align_memory(model):
-    """Copy tensors off the memory-mapped file: at odd addresses CPU kernels round the last bit in another way."""
+    """Copy tensors off the memory-mapped file: at odd addresses CPU kernels round the last bit in another way.
+
+    Args:
+        model (`torch.nn.Module`): Changed in place; tensors on other devices are left alone.
+    """
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.device.type == "cpu" and tensor.is_floating_point() and tensor.data_ptr() % 64:
             tensor.data = tensor.data.clone()
 
 
+def keep_differentiable_on_cpu(model):
+    """Keep bitsandbytes from repacking 4-bit weights for inference on CPUs with AVX512-BF16.
+
+    It repacks a layer when that runs in evaluation mode without gradients, for good: from then on the layer passes no
+    gradients to what lies before it, so training after an evaluation would go wrong without an error. The repacked
+    kernel also rounds otherwise: a reloaded adapter would not give the rewards of training, bit by bit.
+
+    Args:
+        model (`torch.nn.Module`): Quantised, or not; changed in place.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def adapter_base(adapter_file):
-    """Folder or Hub id of the model that an adapter was trained on."""
+    """Which model an adapter was trained on.
+
+    Args:
+        adapter_file (`str`): Its `adapter_config.json`.
+
+    Returns:
+        `str`: Folder or Hub id.
+
+    Raises:
+        ValueError: if the file does not say.
+    """
     base = json.loads(Path(adapter_file).read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not base:
         raise ValueError(f"{adapter_file} names no `base_model_name_or_path`: the adapter's base is unknown.")
@@ -101,7 +162,18 @@ def adapter_base(adapter_file):
 
 
 def load_adapter(model, path, hub_arguments, new_head):
-    """Put a trained adapter on the base; it must bring every head that the base left random (`new_head`)."""
+    """Put a trained adapter on its base.
+
+    Args:
+        model ([`DPRMForSequenceClassification`]): The base, changed in place.
+        path (`str`): Folder or Hub id of the adapter.
+        hub_arguments (`dict`): `revision`, `token` and others that say where on the Hub.
+        new_head (`set` of `str`): Tensors that the base left random: the adapter must bring them.
+
+    Raises:
+        OSError: if there is no `adapter_model.safetensors`.
+        ValueError: naming the tensors that the adapter lacks or has in another shape.
+    """
     cached_file(path, "adapter_model.safetensors", **hub_arguments)  # raises: transformers would go on to a pickle
     info = model.load_adapter(
         path, adapter_kwargs=hub_arguments, ignore_mismatched_sizes=True, dtype_plan={"*": None}
@@ -118,7 +190,18 @@ def load_adapter(model, path, hub_arguments, new_head):
 
 
 def writable_folder(path):
-    """The folder, made if need be, or an error that says why nothing can be saved there."""
+    """The folder to save in, made if need be.
+
+    Args:
+        path (`str` or `os.PathLike`): The folder.
+
+    Returns:
+        `Path`.
+
+    Raises:
+        NotADirectoryError: if it is a file.
+        PermissionError: if it is not writable.
+    """
     folder = Path(path)
     if folder.is_file():
         raise NotADirectoryError(f"Cannot save the model: {folder} is a file, not a folder.")
@@ -129,7 +212,12 @@ def writable_folder(path):
 
 
 def replace_checkpoint(staging, folder):
-    """Move a checkpoint over an older one; `config.json`, without which nothing loads, leaves first, comes last."""
+    """Move a checkpoint over an older one; `config.json`, without which nothing loads, leaves first, comes last.
+
+    Args:
+        staging (`Path`): Folder that holds the whole checkpoint, on the same file system; empty afterwards.
+        folder (`Path`): Its place. Weights that lie there go away, other files stay.
+    """
     (folder / "config.json").unlink(missing_ok=True)
     for pattern in ("model*.safetensors", "model*.safetensors.index.json", "adapter_model.*", "adapter_config.json"):
         for stale in folder.glob(pattern):

@@ -7,6 +7,9 @@ the model's ignorance: it is no guard against reward hacking.
 
 import torch
 
+PROBABILITY_TOLERANCE = 1e-4
+"""How far from 1 the sum of given probabilities may be: float32 rounds within 1e-6, bfloat16 would move results."""
+
 
 def expected_reward(category_probs, category_rewards):
     r"""Mean reward \\(\sum_k q_k r_k\\): the scalar that a policy maximises.

@@ -17,6 +17,7 @@ from .checkpoint_dprm import (
     adapter_base,
     align_memory,
     check_loaded,
+    keep_differentiable_on_cpu,
     load_adapter,
     quiet_loading_report,
     replace_checkpoint,
@@ -31,6 +32,7 @@ logger = logging.get_logger(__name__)
 
 _CODE_FILES = ("checkpoint_dprm.py", "configuration_dprm.py", "distributions.py", "modeling_dprm.py")
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+_PUSH_ARGUMENTS = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
 
 
 @dataclass
@@ -117,6 +119,7 @@ class DPRMForSequenceClassification(PreTrainedModel):
         self._stock_arguments = frozenset(inspect.signature(stock.forward).parameters)
 
         self.head_names = _head_names(stock)
+        self.new_heads = tuple(self.head_names)  # those that are random, until weights are loaded or trained
         self._run_heads_in_float32()
         self.post_init()
         # After `post_init`, which refuses dotted names in transformers 4: the first set skips quantisation, the second
@@ -291,9 +294,12 @@ class DPRMForSequenceClassification(PreTrainedModel):
                 **kwargs,
             )
         new_head = check_loaded(model, info, weights, foreign, warn=adapter_file is None)
+        model.new_heads = tuple(h for h in model.head_names if any(t.startswith(f"{h}.") for t in new_head))
         if adapter_file is not None:
             load_adapter(model, pretrained_model_name_or_path, hub_arguments, new_head)
+            model.new_heads = ()
         align_memory(model)
+        keep_differentiable_on_cpu(model)
         return (model, info) if with_info else model
 
     @classmethod
@@ -333,6 +339,7 @@ class DPRMForSequenceClassification(PreTrainedModel):
             else:
                 new.apply(model._init_weights)
                 replaced.append(name)
+        model.new_heads = tuple(replaced)
         if replaced:
             logger.warning(
                 f"The head ({', '.join(replaced)}) was made for {classifier.config.num_labels} labels: it is "
@@ -342,6 +349,9 @@ class DPRMForSequenceClassification(PreTrainedModel):
 
     def save_pretrained(self, save_directory, is_main_process=True, push_to_hub=False, **kwargs):
         """Save weights, configuration and the code that reads them; arguments as in transformers.
+
+        With `push_to_hub` those of [`~transformers.PreTrainedModel.push_to_hub`] are taken too; `repo_id` defaults to
+        the folder's name.
 
         The folder holds a loadable checkpoint before and after, never in between: everything is written beside it,
         `config.json` goes away first and comes back last.
@@ -353,6 +363,8 @@ class DPRMForSequenceClassification(PreTrainedModel):
         if not is_main_process:
             return super().save_pretrained(save_directory, is_main_process=False, **kwargs)
         folder = writable_folder(save_directory)
+        push_arguments = {name: kwargs.pop(name) for name in _PUSH_ARGUMENTS if name in kwargs}
+        push_arguments |= {name: kwargs[name] for name in ("token", "max_shard_size") if name in kwargs}
         with tempfile.TemporaryDirectory(prefix=".incomplete-", dir=folder) as staging:
             super().save_pretrained(staging, is_main_process=True, **kwargs)
             self.config.save_pretrained(staging)  # beside a loaded adapter, too, where transformers leaves it out
@@ -360,7 +372,7 @@ class DPRMForSequenceClassification(PreTrainedModel):
                 shutil.copyfile(Path(__file__).parent / name, Path(staging) / name)
             replace_checkpoint(Path(staging), folder)
         if push_to_hub:
-            self.push_to_hub(kwargs.get("repo_id", folder.name))
+            self.push_to_hub(**{"repo_id": folder.name, **push_arguments})
 
     def train(self, mode=True):
         """Set training mode, also of the stock classifier that shares the children."""

@@ -1,26 +1,26 @@
 """From annotations to targets: categories, annotation tables, votes, and the Bayesian updaters of crowd opinion."""
 
-from trl_dprm.preferences.annotations import AnnotationColumns, open_annotations
-from trl_dprm.preferences.beta import BetaDistribution, BetaUpdater
-from trl_dprm.preferences.categories import (
+from .annotations import AnnotationColumns, open_annotations
+from .beta import BetaDistribution, BetaUpdater
+from .categories import (
     DPRM_CATEGORIES,
     PreferenceCategories,
     likert_categories,
     ready_made_categories,
 )
-from trl_dprm.preferences.dirichlet import DirichletUpdater
-from trl_dprm.preferences.dirichlet_distribution import DirichletDistribution
-from trl_dprm.preferences.dirichlet_multinomial import dirichlet_multinomial_log_probs
-from trl_dprm.preferences.judgments import Judgments, read_judgments
-from trl_dprm.preferences.model_prior import fit_model_prior_strength, model_as_prior
-from trl_dprm.preferences.population import effective_number, population_weights, trim_weights
-from trl_dprm.preferences.prepared_folder import new_folder, write_prepared
-from trl_dprm.preferences.prior_strength import PriorStrengthEstimate, estimate_prior_strength
-from trl_dprm.preferences.retention import RetentionEstimate, fit_retention, prequential_log_probs
-from trl_dprm.preferences.smoothing import smooth_towards_runner_up, smooth_uniformly
-from trl_dprm.preferences.splits import split_by_hash
-from trl_dprm.preferences.targets import PreparedTargets, TargetOptions, prepare_targets
-from trl_dprm.preferences.votes import ItemVotes, count_votes
+from .dirichlet import DirichletUpdater
+from .dirichlet_distribution import DirichletDistribution
+from .dirichlet_multinomial import dirichlet_multinomial_log_probs
+from .judgments import Judgments, read_judgments
+from .model_prior import fit_model_prior_strength, model_as_prior
+from .population import effective_number, population_weights, trim_weights
+from .prepared_folder import new_folder, write_prepared
+from .prior_strength import PriorStrengthEstimate, estimate_prior_strength
+from .retention import RetentionEstimate, fit_retention, prequential_log_probs
+from .smoothing import smooth_towards_runner_up, smooth_uniformly
+from .splits import split_by_hash
+from .targets import PreparedTargets, TargetOptions, prepare_targets
+from .votes import ItemVotes, count_votes
 
 __all__ = [
     "DPRM_CATEGORIES",

@@ -115,7 +115,17 @@ def open_annotations(source, split: str = "train", subset: str | None = None) ->
 def read_batches(
     table: pyarrow.dataset.Dataset, columns: Sequence[str], description: str | None = None, num_rows: int | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The table's columns in order of its rows, dictionaries decoded; with a progress bar if described."""
+    """The table's columns in order of its rows, dictionaries decoded and NaN as null.
+
+    Args:
+        table (`pyarrow.dataset.Dataset`): from [`open_annotations`].
+        columns (sequence of `str`): the columns to read; others are not touched.
+        description (`str`, *optional*): text of a progress bar, default none.
+        num_rows (`int`, *optional*): length of that bar, where it is known.
+
+    Yields:
+        `pyarrow.RecordBatch` of at most about `BATCH_ROWS` rows.
+    """
     if isinstance(table, pyarrow.dataset.FileSystemDataset) and table.format.default_extname == "parquet":
         batches = _parquet_batches(table, columns)
     else:
@@ -134,7 +144,14 @@ def _parquet_batches(table: pyarrow.dataset.FileSystemDataset, columns: Sequence
 
 
 def decoded(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """The column with a dictionary's values in place of its codes, and null in place of NaN."""
+    """The column with a dictionary's values in place of its codes, and null in place of NaN.
+
+    Args:
+        column (`pyarrow.Array` or `pyarrow.ChunkedArray`): of any type.
+
+    Returns:
+        The same kind of array, of the same length.
+    """
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     if pa.types.is_floating(column.type):
@@ -143,13 +160,23 @@ def decoded(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 
 def require_columns(table: pyarrow.dataset.Dataset, columns: Sequence[str], option: str) -> None:
-    """Raise `ValueError` for the first of `columns` that the table lacks, naming the option that points to it."""
+    """Refuse a table that lacks a column.
+
+    Args:
+        table (`pyarrow.dataset.Dataset`): the table.
+        columns (sequence of `str`): what it must have.
+        option (`str`): which option points to them, for the message.
+
+    Raises:
+        ValueError: naming the first one that is missing, the option, and the columns that are there.
+    """
     for name in columns:
         if name not in table.schema.names:
             raise ValueError(f"the table has no column {name!r} for {option}; it has {table.schema.names}.")
 
 
 def _open_path(path: str, split: str, subset: str | None) -> pyarrow.dataset.Dataset:
+    """A file by its ending, else what `load_dataset` makes of the folder or Hub id."""
     suffixes = {suffix.lower() for suffix in Path(path).suffixes[-2:]}
     is_file = os.path.isfile(path)
     if not is_file and suffixes & {".csv", ".parquet", ".json", ".jsonl"} and not os.path.isdir(path):
@@ -166,6 +193,7 @@ def _open_path(path: str, split: str, subset: str | None) -> pyarrow.dataset.Dat
 
 
 def _open_csv(path: str) -> pyarrow.dataset.Dataset:
+    """A CSV file with every column as text: types guessed from the first block would fail further down."""
     parse_options = pyarrow.csv.ParseOptions(newlines_in_values=True)
     header = pyarrow.dataset.dataset(path, format=pyarrow.dataset.CsvFileFormat(parse_options)).schema.names
     scan_options = pyarrow.dataset.CsvFragmentScanOptions(

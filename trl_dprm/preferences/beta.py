@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betainc
 
-from trl_dprm.preferences.dirichlet import DirichletUpdater
-from trl_dprm.preferences.dirichlet_distribution import DirichletDistribution
-from trl_dprm.preferences.vote_arrays import unit_number
+from .dirichlet import DirichletUpdater
+from .dirichlet_distribution import DirichletDistribution
+from .vote_arrays import unit_number
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class BetaUpdater:
             distribution.
         item_ids (sequence of N `str` or `int`, *optional*): needed with a prior mean per item.
         retention (`float` in [0, 1]): share of the evidence left after one unit of time.
+        category_names (two distinct `str`, *optional*): what a vote for and a vote against stand for; see
+            [`DirichletUpdater`].
 
     Raises:
         ValueError: as [`DirichletUpdater`].
@@ -96,8 +98,11 @@ class BetaUpdater:
         prior_strength: float = 2.0,
         item_ids: Sequence[str | int] | None = None,
         retention: float = 1.0,
+        category_names: Sequence[str] | None = None,
     ):
-        self._dirichlet = DirichletUpdater(_two_columns(prior_mean), prior_strength, item_ids, retention)
+        self._dirichlet = DirichletUpdater(
+            _two_columns(prior_mean), prior_strength, item_ids, retention, category_names
+        )
 
     @property
     def item_ids(self) -> list[str | int]:
@@ -113,6 +118,11 @@ class BetaUpdater:
     def retention(self) -> float:
         """Share of the evidence left after one unit of time."""
         return self._dirichlet.retention
+
+    @property
+    def category_names(self) -> list[str] | None:
+        """What a vote for and a vote against stand for, where that was given."""
+        return self._dirichlet.category_names
 
     @property
     def clock(self) -> float | None:
@@ -164,12 +174,15 @@ class BetaUpdater:
         self._dirichlet.save(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "BetaUpdater":
+    def load(cls, path: str | os.PathLike, category_names: Sequence[str] | None = None) -> "BetaUpdater":
         """Read a state saved by this class or by a two-category [`DirichletUpdater`].
+
+        Args:
+            path (`str` or `PathLike`), category_names (two `str`, *optional*): see [`DirichletUpdater.load`].
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is damaged, or its state has other than two categories.
+            ValueError: if the file is damaged, or its state has other than two categories, or others than these.
         """
         dirichlet = DirichletUpdater.load(path)
         if dirichlet.num_categories != 2:
@@ -178,10 +191,12 @@ class BetaUpdater:
             )
         updater = cls.__new__(cls)
         updater._dirichlet = dirichlet
+        dirichlet._continue_with(category_names, path)
         return updater
 
 
 def _two_columns(prior_mean) -> np.ndarray:
+    """The prior share for and against as two columns, `(2,)` or `(N, 2)`."""
     mean = np.asarray(prior_mean, dtype=np.float64)
     if mean.ndim > 1:
         raise ValueError(f"prior_mean has shape {mean.shape}; give one number for all items, or one per item.")

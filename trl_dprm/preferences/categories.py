@@ -135,6 +135,7 @@ def ready_made_categories(name: str) -> PreferenceCategories:
 
 
 def _distinct_names(names) -> tuple[str, ...]:
+    """The names as a tuple, if there are at least two, all of them text and distinct."""
     if isinstance(names, str):
         raise ValueError(f"names is {names!r}; give a list of names, one per category.")
     names = tuple(names)
@@ -151,6 +152,7 @@ def _distinct_names(names) -> tuple[str, ...]:
 
 
 def _finite_rewards(rewards, num_categories: int) -> tuple[float, ...]:
+    """The rewards as a tuple of K finite numbers."""
     rewards = tuple(rewards)
     if len(rewards) != num_categories:
         raise ValueError(
@@ -160,6 +162,7 @@ def _finite_rewards(rewards, num_categories: int) -> tuple[float, ...]:
 
 
 def _cost_rows(cost, num_categories: int) -> tuple[tuple[float, ...], ...]:
+    """The matrix as tuples, if it is square, finite, not negative and zero on the diagonal."""
     rows = tuple(tuple(row) for row in cost)
     lengths = [len(row) for row in rows]
     if lengths != [num_categories] * num_categories:
@@ -177,12 +180,14 @@ def _cost_rows(cost, num_categories: int) -> tuple[tuple[float, ...], ...]:
 
 
 def _finite(value, place: str) -> float:
+    """The value as a finite `float`; `place` names it in the refusal."""
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{place} is {value!r}; give a finite number.")
     return float(value)
 
 
 def _dprm_categories() -> PreferenceCategories:
+    """The paper's six, with the Euclidean cost of their grid."""
     places = list(product(range(2), range(3)))  # (harmlessness, helpfulness)
     helpfulness, harmlessness = ("helpful", "neutrally helpful", "not helpful"), ("harmless", "harmful")
     return PreferenceCategories(

@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trl_dprm.preferences.categories import PreferenceCategories
+from ..models.distributions import PROBABILITY_TOLERANCE
+from .categories import PreferenceCategories
 
 LIST_TYPES = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 KEY_SEPARATOR = "\x1f"
-PROBABILITY_TOLERANCE = 1e-4
 CODED_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
 
 
@@ -52,8 +52,16 @@ def encode(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, pa.Array]:
 def encode_items(rows: pa.Table, key: Sequence[str]) -> tuple[np.ndarray, pa.Array]:
     """Codes and ids of the items; where several columns identify them, the ids are 128-bit hashes of their values.
 
+    Args:
+        rows (`pyarrow.Table` of R rows): with these columns.
+        key (sequence of `str`): the columns that identify the item, of the types of [`encode`].
+
+    Returns:
+        `np.ndarray` of shape `(R,)`, int32, numbered in the order of first appearance, and `pyarrow.Array` with the id
+        of each item.
+
     Raises:
-        ValueError: for a row without an id.
+        ValueError: naming the row and the columns, for one without an id.
 
     >>> codes, ids = encode_items(pa.table({"dialogue": ["x", "x", "x"], "turn": [1, 2, 1]}), ("dialogue", "turn"))
     >>> codes, ids[0]
@@ -112,8 +120,17 @@ def encode_categories(
 def encode_one_hot(rows: pa.Table, names: Sequence[str], num_categories: int) -> np.ndarray:
     """Category of each row from one 0/1 column per category, −1 where none is marked.
 
+    Args:
+        rows (`pyarrow.Table` of R rows): with these columns.
+        names (sequence of K `str`): the columns, in the order of the categories.
+        num_categories (`int`): K.
+
+    Returns:
+        `np.ndarray` of shape `(R,)`, int32.
+
     Raises:
-        ValueError: for another number of columns, a value other than 0 and 1, and a row that marks several categories.
+        ValueError: for another number of columns, and naming row and column for a value other than 0 and 1 and for a
+            row that marks several categories.
 
     >>> encode_one_hot(pa.table({"no": [1, 0], "yes": [0, 1]}), ["no", "yes"], 2)
     array([0, 1], dtype=int32)
@@ -133,12 +150,20 @@ def encode_one_hot(rows: pa.Table, names: Sequence[str], num_categories: int) ->
 
 
 def as_numbers(column: pa.ChunkedArray, name: str, needed: np.ndarray | None = None) -> np.ndarray:
-    """Finite, not negative float64 numbers from a column of numbers, booleans or text, shape `(R,)`.
+    """Finite, not negative numbers from a column of numbers, booleans or text.
 
-    Rows not marked in `needed` (of shape `(R,)`, default: all) may hold anything; what is no number there gives NaN.
+    Args:
+        column (`pyarrow.ChunkedArray` of length R): what the table has.
+        name (`str`): of the column, for messages.
+        needed (`np.ndarray` of `bool`, shape `(R,)`, *optional*): rows that must have such a number, default all. The
+            others may hold anything; what is no number there gives NaN.
+
+    Returns:
+        `np.ndarray` of shape `(R,)`, float64.
 
     Raises:
-        ValueError: naming row, column and value otherwise.
+        ValueError: naming row, column and value, for one that is missing (null, or NaN in pandas), no number, negative
+            or not finite.
 
     >>> as_numbers(pa.chunked_array([["1", "0.5"]]), "weight")
     array([1. , 0.5])
@@ -150,14 +175,21 @@ def as_numbers(column: pa.ChunkedArray, name: str, needed: np.ndarray | None = N
     bad = (~(numbers >= 0) | np.isinf(numbers)) & (True if needed is None else needed)
     if bad.any():
         value = column[int(np.argmax(bad))].as_py()
-        refuse_rows(bad, name, f"{value!r} is not a finite number of at least 0; correct it or remove the row")
+        shown = "None or NaN" if value is None else repr(value)
+        refuse_rows(bad, name, f"{shown} is not a finite number of at least 0; correct it or remove the row")
     return numbers
 
 
 def as_times(column: pa.ChunkedArray, name: str, needed: np.ndarray | None = None) -> np.ndarray:
-    """Numbers that order a column of numbers, dates, Arrow timestamps or ISO 8601 text, shape `(R,)`.
+    """Numbers that order a column of numbers, dates, Arrow timestamps or ISO 8601 text.
 
-    Rows not marked in `needed` (of shape `(R,)`, default: all) may lack their time.
+    Args:
+        column (`pyarrow.ChunkedArray` of length R): what the table has.
+        name (`str`): of the column, for messages.
+        needed (`np.ndarray` of `bool`, shape `(R,)`, *optional*): rows that must have their time, default all.
+
+    Returns:
+        `np.ndarray` of shape `(R,)`: numbers as they are, times in microseconds since 1970; 0 where one is missing.
 
     Raises:
         ValueError: for text that is no such time, and for a missing time, with its row.
@@ -181,7 +213,16 @@ def as_times(column: pa.ChunkedArray, name: str, needed: np.ndarray | None = Non
 
 
 def as_vectors(column: pa.ChunkedArray, name: str, width: int, row_of: np.ndarray | None = None) -> np.ndarray:
-    """Finite, not negative float64 vectors from a column of lists, shape `(R, width)`.
+    """Finite, not negative vectors from a column of lists.
+
+    Args:
+        column (`pyarrow.ChunkedArray` of length R): lists of numbers.
+        name (`str`): of the column, for messages.
+        width (`int`): length that every list must have.
+        row_of (`np.ndarray` of shape `(R,)`, *optional*): the table's row of each list, for messages.
+
+    Returns:
+        `np.ndarray` of shape `(R, width)`, float64.
 
     Raises:
         ValueError: naming row, column, place and remedy, for missing or null entries, another length, and numbers that
@@ -205,7 +246,13 @@ def as_vectors(column: pa.ChunkedArray, name: str, width: int, row_of: np.ndarra
 
 
 def as_distributions(column: pa.ChunkedArray, name: str, width: int, row_of: np.ndarray | None = None) -> np.ndarray:
-    """Probabilities from a column of lists, shape `(R, width)`; sums within 1e-4 of 1 are divided out.
+    """Probabilities from a column of lists; sums within `PROBABILITY_TOLERANCE` of 1 are divided out.
+
+    Args:
+        column, name, width, row_of: as in [`as_vectors`].
+
+    Returns:
+        `np.ndarray` of shape `(R, width)`, float64; rows sum to 1.
 
     Raises:
         ValueError: as [`as_vectors`], and for rows that do not sum to 1.
@@ -224,13 +271,24 @@ def as_distributions(column: pa.ChunkedArray, name: str, width: int, row_of: np.
 
 
 def refuse_rows(bad: np.ndarray, name: str, remedy: str, row_of: np.ndarray | None = None) -> None:
-    """Raise `ValueError` for the first row marked in `bad`, of shape `(R,)`."""
+    """Refuse a table for the first of its bad rows.
+
+    Args:
+        bad (`np.ndarray` of `bool`, shape `(R,)`): which rows are bad.
+        name (`str`): of the column at fault, for the message.
+        remedy (`str`): what is wrong and what to do, for the message.
+        row_of (`np.ndarray` of shape `(R,)`, *optional*): the table's row of each entry, default its place.
+
+    Raises:
+        ValueError: naming row, column and remedy, if any row is bad.
+    """
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(f"row {row if row_of is None else row_of[row]}, column {name!r}: {remedy}.")
 
 
 def _whole(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """The column where it can be encoded, whole numbers that are floating as integers; else a `ValueError`."""
     kind = column.type
     if pa.types.is_floating(kind):
         try:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trl_dprm.preferences.dirichlet_distribution import DirichletDistribution
-from trl_dprm.preferences.state_file import read_state, write_state
-from trl_dprm.preferences.vote_arrays import (
+from .dirichlet_distribution import DirichletDistribution
+from .state_file import read_state, write_state
+from .vote_arrays import (
+    as_category_names,
     as_counts,
     as_item_ids,
     as_probs,
@@ -18,6 +19,7 @@ from trl_dprm.preferences.vote_arrays import (
 )
 
 STATE_FIELDS = {"prior_probs", "prior_strength", "retention", "item_ids", "evidence", "clock", "timed"}
+LATER_FIELDS = {"category_names": None}  # not in the files of earlier releases
 
 
 class DirichletUpdater:
@@ -42,11 +44,13 @@ class DirichletUpdater:
             prior new items also enter with their first votes.
         retention (`float` in [0, 1]): share of the evidence that is left after one unit of time; see
             [`~trl_dprm.preferences.fit_retention`].
+        category_names (sequence of K distinct `str`, *optional*): what the columns of the votes stand for. Kept in the
+            saved state, so that nobody continues it with other categories, or with the same ones in another order.
 
     Raises:
         ValueError: naming value, place and remedy, for probabilities that are negative, NaN or do not sum to 1, a
             strength that is not positive and finite, a retention outside [0, 1], missing, doubled or
-            non-string/integer ids.
+            non-string/integer ids, and names that are not one distinct text per category.
 
     Source: DPRM v3 (2402.09764), Bayesian updater of the categorical crowd distribution [paper]; conjugate form, decay
     of the evidence and late votes [ours].
@@ -74,6 +78,7 @@ class DirichletUpdater:
         prior_strength: float,
         item_ids: Sequence[str | int] | None = None,
         retention: float = 1.0,
+        category_names: Sequence[str] | None = None,
     ):
         probs = as_probs(prior_probs)
         if probs.ndim == 2 and item_ids is None:
@@ -82,6 +87,7 @@ class DirichletUpdater:
             prior_strength, "prior_strength", "the number of votes the prior is worth"
         )
         self.retention = unit_number(retention, "retention", "the share of evidence left after one unit of time")
+        self.category_names = None if category_names is None else as_category_names(category_names, probs.shape[-1])
         self._prior_probs = probs if probs.ndim == 1 else probs[:0]
         self._index: dict[str | int, int] = {}
         self._evidence = np.zeros((0, probs.shape[-1]))
@@ -197,22 +203,31 @@ class DirichletUpdater:
         write_state(path, type(self).__name__, self._state())
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "DirichletUpdater":
+    def load(cls, path: str | os.PathLike, category_names: Sequence[str] | None = None) -> "DirichletUpdater":
         """Read a saved state.
+
+        Args:
+            path (`str` or `PathLike`): what [`~DirichletUpdater.save`] wrote.
+            category_names (sequence of K `str`, *optional*): the categories of the votes to come, in the order of
+                their columns. They must be those of the state; a state without names takes them over.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: naming the file and the remedy, if it is incomplete, damaged, of another class or version.
+            ValueError: naming the file and the remedy, if it is incomplete, damaged, of another class or version, or
+                of other categories.
         """
-        state = read_state(path, cls.__name__, STATE_FIELDS)
+        state = read_state(path, cls.__name__, STATE_FIELDS, LATER_FIELDS)
         try:
-            return cls._from_state(state)
+            updater = cls._from_state(state)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is damaged: {error} Restore a backup or rebuild the state from the annotations."
             ) from error
+        updater._continue_with(category_names, path)
+        return updater
 
     def _state(self) -> dict:
+        """Everything that `load` needs to go on, as JSON values."""
         return {
             "prior_probs": self._prior_probs.tolist(),
             "prior_strength": self.prior_strength,
@@ -221,11 +236,14 @@ class DirichletUpdater:
             "evidence": self._evidence.tolist(),
             "clock": self._clock,
             "timed": self._timed,
+            "category_names": self.category_names,
         }
 
     @classmethod
     def _from_state(cls, state: dict) -> "DirichletUpdater":
-        updater = cls(state["prior_probs"], state["prior_strength"], state["item_ids"], state["retention"])
+        """The inverse of `_state`; a `ValueError` or `TypeError` where the values do not belong together."""
+        arguments = ("prior_probs", "prior_strength", "item_ids", "retention", "category_names")
+        updater = cls(*(state[name] for name in arguments))
         # normalising twice can move the last bit
         updater._prior_probs = np.array(state["prior_probs"], dtype=np.float64)
         empty = np.zeros((0, updater.num_categories))
@@ -239,7 +257,20 @@ class DirichletUpdater:
         updater._clock = None if state["clock"] is None else float(state["clock"])
         return updater
 
+    def _continue_with(self, category_names: Sequence[str] | None, path: str | os.PathLike) -> None:
+        """Take names over where there are none; refuse others than those of the state in `path`."""
+        if category_names is None:
+            return
+        names = as_category_names(category_names, self.num_categories)
+        if self.category_names not in (None, names):
+            raise ValueError(
+                f"{path} holds votes on the categories {self.category_names}, not on {names}; bring the columns of "
+                "the new votes into that order, or start another updater for other categories."
+            )
+        self.category_names = names
+
     def _prior_rows(self, prior_probs, num_rows: int) -> np.ndarray:
+        """The prior means of new items, `(num_rows, K)`."""
         if prior_probs is None:
             raise ValueError(
                 "prior_probs is missing, but this updater has a prior per item; give one row per new item."
@@ -253,12 +284,14 @@ class DirichletUpdater:
         return probs
 
     def _register(self, ids: list[str | int]) -> None:
+        """Give ids that are new a row of evidence."""
         for item in ids:
             self._index.setdefault(item, len(self._index))
         new = np.zeros((len(self._index) - len(self._evidence), self.num_categories))
         self._evidence = np.concatenate([self._evidence, new])
 
     def _rows(self, ids: list[str | int]) -> np.ndarray:
+        """Row of each id; a `ValueError` for an unknown one."""
         try:
             return np.fromiter(map(self._index.__getitem__, ids), dtype=np.intp, count=len(ids))
         except KeyError as error:
@@ -281,6 +314,7 @@ class DirichletUpdater:
         return times, float(times.max(initial=-np.inf if self._clock is None else self._clock))
 
     def _decay_until(self, timestamp: float | None) -> float:
+        """Share of the evidence that is left at that time."""
         if timestamp is None or self._clock is None:
             return 1.0
         time = float(as_timestamps(timestamp, 1)[0])

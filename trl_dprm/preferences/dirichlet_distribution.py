@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
-from trl_dprm.preferences.dirichlet_multinomial import dirichlet_multinomial_log_probs
-from trl_dprm.preferences.vote_arrays import (
+from .dirichlet_multinomial import dirichlet_multinomial_log_probs
+from .vote_arrays import (
     as_counts,
     as_probs,
     as_rewards,
@@ -169,9 +169,11 @@ class DirichletDistribution:
 
     @property
     def _size(self) -> int:
+        """K."""
         return self.concentration.shape[1]
 
     def _votes(self, num_votes) -> np.ndarray:
+        """Numbers of future votes, one whole number of at least 1 per item."""
         votes = np.asarray(num_votes, dtype=np.float64)
         if votes.shape not in ((), (len(self.concentration),)):
             raise ValueError(
@@ -187,6 +189,7 @@ class DirichletDistribution:
         return np.broadcast_to(votes, len(self.concentration))
 
     def _refuse_other_rows(self, num_rows: int, name: str) -> None:
+        """Refuse arrays of another number of rows than there are items."""
         if num_rows != len(self.concentration):
             raise ValueError(f"{name} has {num_rows} rows for {len(self.concentration)} items; give one row per item.")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 
-from trl_dprm.preferences.annotations import read_batches
-from trl_dprm.preferences.judgments import Judgments
+from .annotations import read_batches
+from .judgments import Judgments
 
 
 def gather_item_columns(
@@ -56,6 +56,7 @@ def _row_batches(
 
 
 def _refuse_difference(expected: pa.ChunkedArray, found: pa.Array, name: str, judgments: Judgments, start: int):
+    """Refuse rows that do not repeat their item's value; `start` is the row of the first one."""
     found = pa.chunked_array([found])
     if expected.equals(found):
         return

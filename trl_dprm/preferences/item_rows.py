@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from trl_dprm.preferences.annotations import AnnotationColumns, read_batches, require_columns
-from trl_dprm.preferences.categories import PreferenceCategories
-from trl_dprm.preferences.column_codes import (
+from .annotations import AnnotationColumns, read_batches, require_columns
+from .categories import PreferenceCategories
+from .column_codes import (
     as_distributions,
     as_numbers,
     as_vectors,
@@ -15,7 +15,7 @@ from trl_dprm.preferences.column_codes import (
     encode_items,
     refuse_rows,
 )
-from trl_dprm.preferences.votes import ItemVotes
+from .votes import ItemVotes
 
 ITEM_ROWS = {"counts": "target_counts", "labels": "labels", "distributions": "target_probs"}
 
@@ -34,6 +34,13 @@ def read_item_rows(
     * `"distributions"`: `target_probs`, with `vote_weight` votes behind each (1 where the table does not say).
 
     A column `num_annotators` is kept; without it a distribution's is 0, for unknown.
+
+    Args:
+        table (`pyarrow.dataset.Dataset` of N rows): from [`~trl_dprm.preferences.open_annotations`].
+        categories ([`PreferenceCategories`]): the K categories.
+        columns ([`AnnotationColumns`]): which column identifies the item.
+        rows (`str`): what a row holds, a key of `ITEM_ROWS`.
+        progress (`bool`): show a progress bar.
 
     Returns:
         the item ids (`pyarrow.Array` of length N), [`ItemVotes`], and the items' other columns (`pyarrow.Table`).
@@ -61,6 +68,7 @@ def read_item_rows(
 
 
 def _votes(read: pa.Table, categories: PreferenceCategories, rows: str) -> ItemVotes:
+    """The votes of each row, and how many annotators cast them."""
     size, column = len(categories), read[ITEM_ROWS[rows]]
     if rows == "counts":
         counts = as_vectors(column, "target_counts", size)
@@ -79,6 +87,7 @@ def _votes(read: pa.Table, categories: PreferenceCategories, rows: str) -> ItemV
 
 
 def _counted_labels(column: pa.ChunkedArray, categories: PreferenceCategories) -> np.ndarray:
+    """How often each category stands in each row's list, shape `(N, K)`."""
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         raise ValueError(f"column 'labels' holds {column.type}; give a list of category names or indices per row.")
     column = pa.chunked_array([column.combine_chunks()])

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 
-from trl_dprm.preferences.annotations import AnnotationColumns, read_batches, require_columns
-from trl_dprm.preferences.categories import PreferenceCategories
-from trl_dprm.preferences.column_codes import (
+from .annotations import AnnotationColumns, read_batches, require_columns
+from .categories import PreferenceCategories
+from .column_codes import (
     as_numbers,
     as_times,
     encode,
@@ -54,7 +54,14 @@ class Judgments:
         return np.concatenate([[True], latest[1:] > latest[:-1]])
 
     def table(self, categories: PreferenceCategories) -> pa.Table:
-        """The judgment table under the reserved names, its codes as Arrow dictionaries."""
+        """The judgment table under the reserved names, its codes as Arrow dictionaries.
+
+        Args:
+            categories ([`PreferenceCategories`]): those that the table was read with.
+
+        Returns:
+            `pyarrow.Table` of R rows.
+        """
         columns = {
             "item_id": _dictionary(self.item, self.item_ids),
             "annotator_id": _dictionary(self.annotator, self.annotator_ids),
@@ -66,6 +73,12 @@ class Judgments:
     def groups_of_annotators(self, variables: Sequence[str]) -> dict[str, list]:
         """For each variable the group of each of the A annotators, as `population_weights` wants them.
 
+        Args:
+            variables (sequence of `str`): names of group columns.
+
+        Returns:
+            `dict` of lists of length A, in the order of `annotator_ids`.
+
         Raises:
             ValueError: naming row, annotator and column, for a missing group, one that changes between an annotator's
                 judgments, and a variable that is not among the group columns.
@@ -73,6 +86,7 @@ class Judgments:
         return {variable: self._groups_of_annotators(variable) for variable in variables}
 
     def _groups_of_annotators(self, variable: str) -> list:
+        """The group of each annotator by one variable."""
         if variable not in self.groups:
             raise ValueError(
                 f"population has the variable {variable!r}, which is not among the group columns {list(self.groups)}; "
@@ -103,6 +117,15 @@ def read_judgments(
     """Read and check the judgment columns of a table; the items' own columns stay unread.
 
     A row whose annotator and category are both missing only lists its item: one that nobody has judged yet.
+
+    Args:
+        table (`pyarrow.dataset.Dataset` of R rows): from [`~trl_dprm.preferences.open_annotations`].
+        categories ([`PreferenceCategories`]): the known ones.
+        columns ([`AnnotationColumns`]): which column says what.
+        progress (`bool`): show a progress bar.
+
+    Returns:
+        [`Judgments`]
 
     Raises:
         ValueError: naming row, column, value and remedy, for a missing column, an empty table, empty item ids, a
@@ -144,6 +167,7 @@ def read_judgments(
 
 
 def _read_rows(table: pyarrow.dataset.Dataset, columns: AnnotationColumns, progress: bool) -> pa.Table:
+    """The columns that judgments are made of, in memory."""
     require_columns(table, columns.item_key, "item_id")
     require_columns(table, [columns.annotator_id], "annotator_id")
     require_columns(table, columns.choice, "category_columns" if columns.category_columns else "category")
@@ -157,4 +181,5 @@ def _read_rows(table: pyarrow.dataset.Dataset, columns: AnnotationColumns, progr
 
 
 def _dictionary(codes: np.ndarray, values: pa.Array) -> pa.DictionaryArray:
+    """Codes, −1 as null, with their values."""
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), values)

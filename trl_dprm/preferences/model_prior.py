@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from trl_dprm.preferences.dirichlet_distribution import DirichletDistribution
-from trl_dprm.preferences.prior_strength import PriorStrengthEstimate, estimate_prior_strength
-from trl_dprm.preferences.vote_arrays import as_counts, as_probs, refuse_votes_without_prior
+from .dirichlet_distribution import DirichletDistribution
+from .prior_strength import PriorStrengthEstimate, estimate_prior_strength
+from .vote_arrays import as_counts, as_probs, refuse_votes_without_prior
 
 
 def fit_model_prior_strength(category_probs, target_counts) -> PriorStrengthEstimate:
@@ -66,6 +66,7 @@ def model_as_prior(category_probs, prior_strength: float) -> DirichletDistributi
 
 
 def _model_probs(category_probs) -> np.ndarray:
+    """The model's distributions as float64 of shape `(N, K)`."""
     probs = as_probs(category_probs, "category_probs")
     if probs.ndim != 2:
         raise ValueError(f"category_probs has shape {probs.shape}; give one row per item, (N, K).")

@@ -145,6 +145,7 @@ def _matched(weights: np.ndarray, codes: np.ndarray, target: np.ndarray) -> np.n
 
 
 def _raked(weights, cells, names, max_iterations: int, tolerance: float) -> np.ndarray:
+    """Match one variable after the other until all agree; an error that names the worst share if they never do."""
     worst = (np.inf, "")
     for _ in range(max_iterations):
         for codes, target in cells.values():
@@ -159,6 +160,7 @@ def _raked(weights, cells, names, max_iterations: int, tolerance: float) -> np.n
 
 
 def _worst_margin(weights, variable, codes, target, names) -> tuple[float, str]:
+    """The largest difference of a share from the population, and where it is."""
     present = np.bincount(codes, weights, minlength=len(target)) / weights.sum()
     place = int(np.argmax(np.abs(present - target)))
     difference = float(abs(present[place] - target[place]))

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from trl_dprm.preferences.annotations import BATCH_ROWS, decoded
-from trl_dprm.preferences.categories import PreferenceCategories
+from .annotations import BATCH_ROWS, decoded
+from .categories import PreferenceCategories
 
 CATEGORIES_FILE = "categories.json"
 JUDGMENTS_FILE = "judgments.parquet"
@@ -101,6 +101,7 @@ def write_prepared(
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse a folder with something in it, but for prepared targets that may be overwritten."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / CATEGORIES_FILE).is_file():
@@ -110,6 +111,7 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 def _write_table(path: Path, table: pa.Table, description: str | None) -> None:
+    """Write a Parquet file batch by batch, dictionaries decoded; with a progress bar if described."""
     schema = pa.schema([(field.name, _plain_type(field.type)) for field in table.schema])
     with (
         pq.ParquetWriter(path, schema, store_schema=False) as writer,
@@ -123,6 +125,7 @@ def _write_table(path: Path, table: pa.Table, description: str | None) -> None:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """A dictionary's type of values; other types as they are."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
@@ -141,6 +144,7 @@ def _data_card(folder: Path, files: dict[str, str], with_judgments: bool) -> str
 
 
 def _digest(folder: Path, *names: str) -> str:
+    """A short text that changes with the content of these files."""
     digest = hashlib.blake2b(digest_size=8)
     for name in names:
         with open(folder / name, "rb") as file:

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from trl_dprm.preferences.dirichlet_multinomial import log_rising_factorial
-from trl_dprm.preferences.vote_arrays import as_counts, as_probs, refuse_votes_without_prior
+from .dirichlet_multinomial import log_rising_factorial
+from .vote_arrays import as_counts, as_probs, refuse_votes_without_prior
 
 SEARCHED_STRENGTHS = np.geomspace(1e-6, 1e6, 97)
 
@@ -85,6 +85,7 @@ def _refuse_unidentified(counts: np.ndarray) -> np.ndarray:
 
 
 def _shared_or_per_item(prior_probs, counts: np.ndarray) -> np.ndarray:
+    """The prior means, `(K,)` or `(N, K)`; the pooled vote shares where none are given."""
     if prior_probs is None:
         return counts.sum(0) / counts.sum()
     probs = as_probs(prior_probs)

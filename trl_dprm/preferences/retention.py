@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from trl_dprm.preferences.dirichlet_multinomial import dirichlet_multinomial_log_probs
-from trl_dprm.preferences.vote_arrays import (
+from .dirichlet_multinomial import dirichlet_multinomial_log_probs
+from .vote_arrays import (
     as_counts,
     as_item_ids,
     as_probs,
@@ -73,6 +73,7 @@ def fit_retention(
     step = stream.typical_gap()
 
     def score(retention_per_step: float) -> float:
+        """Log-likelihood of a retention per typical gap."""
         return float(stream.log_probs(retention_per_step ** (1 / step)).sum())
 
     scores = [score(x) for x in SEARCHED_RETENTIONS]
@@ -134,6 +135,7 @@ class _VoteStream:
 
     @staticmethod
     def _probs_per_row(prior_probs, counts: np.ndarray) -> np.ndarray:
+        """The prior mean of each row, `(M, K)`."""
         probs = as_probs(prior_probs)
         if probs.shape not in (counts.shape, counts.shape[1:]):
             raise ValueError(
@@ -144,6 +146,7 @@ class _VoteStream:
         return np.broadcast_to(probs, counts.shape)
 
     def log_probs(self, retention: float) -> np.ndarray:
+        """Log probability of each batch's votes given the earlier ones of its item."""
         decay = retention**self.gaps
         evidence = np.zeros_like(self.counts)
         for rows in self.ranks:
@@ -151,6 +154,7 @@ class _VoteStream:
         return dirichlet_multinomial_log_probs(self.prior + evidence, self.counts)
 
     def typical_gap(self) -> float:
+        """Median time between two batches of an item; a `ValueError` where there is none."""
         gaps = self.gaps[~np.isnan(self.gaps)]
         if not len(gaps):
             raise ValueError(
@@ -160,10 +164,12 @@ class _VoteStream:
         return float(np.median(gaps))
 
     def num_predicted_votes(self) -> float:
+        """Votes in batches that are not their item's first."""
         return float(self.counts[~np.isnan(self.gaps)].sum())
 
 
 def _codes(ids: list[str | int]) -> np.ndarray:
+    """Numbers of the ids, in the order of their first appearance."""
     index: dict[str | int, int] = {}
     return np.fromiter((index.setdefault(item, len(index)) for item in ids), dtype=np.intp, count=len(ids))
 

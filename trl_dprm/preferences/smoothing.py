@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trl_dprm.preferences.vote_arrays import as_probs
+from .vote_arrays import as_probs
 
 
 def smooth_towards_runner_up(target_probs, amount: float, runner_up_probs=None, cost=None) -> np.ndarray:
@@ -90,6 +90,7 @@ def smooth_uniformly(target_probs, amount: float) -> np.ndarray:
 
 
 def _rows_of_probs(target_probs) -> np.ndarray:
+    """The targets as float64 of shape `(N, K)`."""
     probs = as_probs(target_probs, "target_probs")
     if probs.ndim != 2:
         raise ValueError(f"target_probs has shape {probs.shape}; give one row per item, (N, K).")
@@ -97,17 +98,20 @@ def _rows_of_probs(target_probs) -> np.ndarray:
 
 
 def _refuse_amount(amount: float, largest: float, reason: str) -> None:
+    """Refuse an amount outside [0, largest]."""
     if not 0 <= amount <= largest:
         raise ValueError(f"amount is {amount}; give a number from 0 to {largest:g}: {reason}.")
 
 
 def _same_width(guide: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Distributions for all rows or one per row, as they are; others are refused."""
     if guide.shape not in (probs.shape, probs.shape[1:]):
         raise ValueError(f"runner_up_probs has shape {guide.shape}; target_probs has {probs.shape}: give the same.")
     return guide
 
 
 def _cost_of(cost, num_categories: int) -> np.ndarray:
+    """The cost as float64 of shape `(K, K)`."""
     cost = np.asarray(cost, dtype=np.float64)
     if cost.shape != (num_categories, num_categories):
         raise ValueError(f"cost has shape {cost.shape}; give ({num_categories}, {num_categories}).")

@@ -41,6 +41,7 @@ def split_by_hash(values: Iterable, fractions: Mapping[str, float] = SPLIT_FRACT
 
 
 def _part(text: str, fractions: Mapping[str, float]) -> str:
+    """The part in whose range the hash of the text falls."""
     place = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
     end = 0.0
     for name, fraction in fractions.items():

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 FORMAT_VERSION = 1
@@ -32,13 +33,17 @@ def write_state(path: str | os.PathLike, kind: str, state: dict) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_state(path: str | os.PathLike, kind: str, fields: set[str]) -> dict:
+def read_state(path: str | os.PathLike, kind: str, fields: set[str], later_fields: Mapping | None = None) -> dict:
     """Read what [`write_state`] wrote; another kind, version or set of fields is refused.
 
     Args:
         path (`str` or `PathLike`): the file.
         kind (`str`): the class that reads it.
-        fields (`set` of `str`): exactly the fields that the state must have.
+        fields (`set` of `str`): the fields that the state must have; it has no others but `later_fields`.
+        later_fields (`dict`, *optional*): fields that earlier releases did not write, with what stands for them.
+
+    Returns:
+        `dict` of all these fields.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -62,14 +67,16 @@ def read_state(path: str | os.PathLike, kind: str, fields: set[str]) -> dict:
             f"{path} has format version {state.get('version')}, this release reads {FORMAT_VERSION}; "
             "load it with the release that wrote it, or rebuild the state from the annotations."
         )
-    found = set(state) - {"kind", "version"}
+    later_fields = later_fields or {}
+    found = set(state) - {"kind", "version", *later_fields}
     if found != fields:
         raise ValueError(
             f"{path} lacks the fields {sorted(fields - found)} or has unknown ones {sorted(found - fields)}; "
             "restore a backup or rebuild the state from the annotations."
         )
-    return {name: state[name] for name in fields}
+    return {**later_fields, **{name: state[name] for name in (*fields, *later_fields) if name in state}}
 
 
 def _refuse_constant(text: str):
+    """Refuse NaN and infinity, which Python's JSON would read."""
     raise ValueError(f"{text} is not a number")

@@ -7,16 +7,16 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from trl_dprm.preferences.annotations import BATCH_ROWS, AnnotationColumns, decoded, open_annotations
-from trl_dprm.preferences.categories import PreferenceCategories
-from trl_dprm.preferences.column_codes import as_distributions
-from trl_dprm.preferences.item_columns import gather_item_columns
-from trl_dprm.preferences.item_rows import ITEM_ROWS, read_item_rows
-from trl_dprm.preferences.judgments import Judgments, read_judgments
-from trl_dprm.preferences.population import population_weights
-from trl_dprm.preferences.smoothing import smooth_towards_runner_up, smooth_uniformly
-from trl_dprm.preferences.vote_arrays import positive_number
-from trl_dprm.preferences.votes import REPEATED_RULES, ItemVotes, count_votes
+from .annotations import BATCH_ROWS, AnnotationColumns, decoded, open_annotations
+from .categories import PreferenceCategories
+from .column_codes import as_distributions
+from .item_columns import gather_item_columns
+from .item_rows import ITEM_ROWS, read_item_rows
+from .judgments import Judgments, read_judgments
+from .population import population_weights
+from .smoothing import smooth_towards_runner_up, smooth_uniformly
+from .vote_arrays import positive_number
+from .votes import REPEATED_RULES, ItemVotes, count_votes
 
 TARGET_COLUMNS = ("target_counts", "target_probs", "vote_weight", "num_annotators")
 SMOOTHINGS = (None, "runner_up", "uniform")
@@ -140,7 +140,19 @@ def prepare_targets(
 def prepare_tables(
     table, categories: PreferenceCategories, columns: AnnotationColumns, options: TargetOptions, rows, progress
 ) -> tuple[pa.Table, pa.Table | None]:
-    """[`prepare_targets`] on an opened table, in Arrow: the items, and the judgments, dictionary-encoded."""
+    """[`prepare_targets`] on an opened table, in Arrow.
+
+    Args:
+        table (`pyarrow.dataset.Dataset`): from [`~trl_dprm.preferences.open_annotations`].
+        categories, columns, options, rows, progress: as in [`prepare_targets`].
+
+    Returns:
+        `pyarrow.Table` of the N items, and of the R judgments with their codes as dictionaries, `None` where the input
+        has none.
+
+    Raises:
+        ValueError: as [`prepare_targets`].
+    """
     rows = rows or _kind_of_rows(table.schema.names, columns)
     if rows == "judgments":
         judgments = read_judgments(table, categories, columns, progress)
@@ -159,12 +171,20 @@ def prepare_tables(
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """The table with dictionaries decoded, piece by piece."""
+    """The table with dictionaries decoded, piece by piece.
+
+    Args:
+        table (`pyarrow.Table`): of any columns.
+
+    Returns:
+        `pyarrow.Table` of the same rows.
+    """
     pieces = (pa.Table.from_batches([batch]) for batch in table.to_batches(max_chunksize=BATCH_ROWS))
     return pa.concat_tables(pa.table({name: decoded(piece[name]) for name in piece.column_names}) for piece in pieces)
 
 
 def _kind_of_rows(names: list[str], columns: AnnotationColumns) -> str:
+    """What the columns say that a row is; a `ValueError` where they say nothing or several things."""
     if columns.category_columns:
         return "judgments"
     kinds = ["judgments"] if columns.category in names else []
@@ -178,6 +198,7 @@ def _kind_of_rows(names: list[str], columns: AnnotationColumns) -> str:
 
 
 def _own_columns(names: list[str]) -> list[str]:
+    """The items' own columns, if none of them has a name that the targets take."""
     clashing = [name for name in names if name in ("item_id", *TARGET_COLUMNS)]
     if clashing:
         raise ValueError(f"the columns {clashing} of the table would be overwritten; rename or drop them.")
@@ -185,6 +206,7 @@ def _own_columns(names: list[str]) -> list[str]:
 
 
 def _annotator_weights(judgments: Judgments, options: TargetOptions) -> np.ndarray | None:
+    """Population weights of the annotators, shape `(A,)`, where a population is given."""
     if options.population is None:
         return None
     return population_weights(
@@ -199,6 +221,7 @@ def _annotator_weights(judgments: Judgments, options: TargetOptions) -> np.ndarr
 def _items(
     item_ids, own, votes: ItemVotes, categories: PreferenceCategories, options: TargetOptions, row_of
 ) -> pa.Table:
+    """The table of items with their targets; `row_of` is each item's first row in the input, for messages."""
     prior = None
     if "prior_probs" in own.column_names:
         prior = as_distributions(own["prior_probs"], "prior_probs", len(categories), row_of)
@@ -238,5 +261,6 @@ def _posterior(votes: ItemVotes, prior, prior_strength: float | None, item_ids) 
 
 
 def _lists(values: np.ndarray) -> pa.ListArray:
+    """An array of shape `(N, K)` as a column of N lists."""
     offsets = np.arange(len(values) + 1, dtype=np.int32) * np.int32(values.shape[1])
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))

@@ -5,11 +5,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SUM_TOLERANCE = 1e-5
+from ..models.distributions import PROBABILITY_TOLERANCE
 
 
 def as_counts(target_counts, num_categories: int | None = None, name: str = "target_counts") -> np.ndarray:
-    """Votes per item as float64 of shape `(N, K)`; they may be fractional (effective votes), never negative."""
+    """Votes per item as float64; they may be fractional (effective votes), never negative.
+
+    Args:
+        target_counts (array of shape `(N, K)`): finite votes, at least 0; K >= 2.
+        num_categories (`int`, *optional*): the K that is expected.
+        name (`str`): what messages call the array.
+
+    Returns:
+        `np.ndarray` of shape `(N, K)`.
+
+    Raises:
+        ValueError: for another shape, and for the first vote that is negative, NaN or infinite, by row and column.
+
+    >>> as_counts([[2, 0], [0.5, 1]])
+    array([[2. , 0. ],
+           [0.5, 1. ]])
+    """
     counts = np.asarray(target_counts, dtype=np.float64)
     if counts.ndim != 2 or counts.shape[1] < 2:
         raise ValueError(
@@ -25,13 +41,28 @@ def as_counts(target_counts, num_categories: int | None = None, name: str = "tar
 
 
 def as_probs(probs, name: str = "prior_probs") -> np.ndarray:
-    """Distributions as float64 of shape `(K,)` or `(N, K)`; a rounding error up to 1e-5 in the sum is divided out."""
+    """Distributions as float64; a rounding error in the sum, up to `PROBABILITY_TOLERANCE`, is divided out.
+
+    Args:
+        probs (array of shape `(K,)` or `(N, K)`): finite, at least 0, with sums of 1; K >= 2.
+        name (`str`): what messages call the array.
+
+    Returns:
+        `np.ndarray` of the same shape.
+
+    Raises:
+        ValueError: for another shape, for the first entry that is negative, NaN or infinite, and for the first row
+            that does not sum to 1.
+
+    >>> as_probs([0.25, 0.75])
+    array([0.25, 0.75])
+    """
     probs = np.asarray(probs, dtype=np.float64)
     if probs.ndim not in (1, 2) or probs.shape[-1] < 2:
         raise ValueError(f"{name} has shape {probs.shape}; give (K,) for all items or (N, K) per item, with K >= 2.")
     refuse_first(~(probs >= 0) | np.isinf(probs), probs, name, "probabilities lie between 0 and 1; correct it")
     sums = probs.sum(-1, keepdims=True)
-    wrong = np.abs(sums - 1) > SUM_TOLERANCE
+    wrong = np.abs(sums - 1) > PROBABILITY_TOLERANCE
     if wrong.any():
         row = "" if probs.ndim == 1 else f" in row {np.argmax(wrong)}"
         raise ValueError(f"{name}{row} sums to {sums[wrong][0]:.6g}, not to 1; divide it by its sum.")
@@ -39,7 +70,17 @@ def as_probs(probs, name: str = "prior_probs") -> np.ndarray:
 
 
 def refuse_first(bad: np.ndarray, values: np.ndarray, name: str, remedy: str) -> None:
-    """Raise for the first entry marked in `bad`, naming value, row and column."""
+    """Refuse an array for the first of its bad entries.
+
+    Args:
+        bad (`np.ndarray` of `bool`, shape `(K,)` or `(N, K)`): which entries are bad.
+        values (`np.ndarray` of the same shape): what stands there.
+        name (`str`): of the array, for the message.
+        remedy (`str`): what is wrong and what to do, for the message.
+
+    Raises:
+        ValueError: naming value, row and column, if any entry is bad.
+    """
     if bad.any():
         place = np.unravel_index(np.argmax(bad), bad.shape)
         where = f"column {place[-1]}" if len(place) == 1 else f"row {place[0]}, column {place[1]}"
@@ -47,7 +88,16 @@ def refuse_first(bad: np.ndarray, values: np.ndarray, name: str, remedy: str) ->
 
 
 def refuse_votes_without_prior(counts: np.ndarray, probs: np.ndarray, name: str = "prior_probs") -> None:
-    """A category with prior probability 0 has posterior 0 whatever the votes: refuse votes for it."""
+    """Refuse votes for a category with prior probability 0: its posterior is 0 whatever the votes.
+
+    Args:
+        counts (`np.ndarray` of shape `(N, K)`): votes.
+        probs (`np.ndarray` of shape `(K,)` or `(N, K)`): prior means.
+        name (`str`): what the message calls the prior.
+
+    Raises:
+        ValueError: naming row and column of the first such vote.
+    """
     impossible = (counts > 0) & (probs == 0)
     if impossible.any():
         row, column = np.unravel_index(np.argmax(impossible), impossible.shape)
@@ -58,7 +108,18 @@ def refuse_votes_without_prior(counts: np.ndarray, probs: np.ndarray, name: str 
 
 
 def positive_number(value, name: str, meaning: str) -> float:
-    """A finite number above 0; 0 and infinity (boundary estimates) are refused with what they mean."""
+    """A finite number above 0; 0 and infinity (boundary estimates) are refused with what they mean.
+
+    Args:
+        value (number): to check.
+        name (`str`), meaning (`str`): of the value, for the message.
+
+    Returns:
+        `float` above 0.
+
+    Raises:
+        ValueError: for any other number, NaN included.
+    """
     number = float(value)
     if not (number > 0 and math.isfinite(number)):
         raise ValueError(f"{name} is {value}; it is {meaning}: give a finite number above 0.")
@@ -66,7 +127,18 @@ def positive_number(value, name: str, meaning: str) -> float:
 
 
 def unit_number(value, name: str, meaning: str) -> float:
-    """A number in [0, 1]."""
+    """A number from 0 to 1.
+
+    Args:
+        value (number): to check.
+        name (`str`), meaning (`str`): of the value, for the message.
+
+    Returns:
+        `float` in [0, 1].
+
+    Raises:
+        ValueError: for any other number, NaN included.
+    """
     number = float(value)
     if not 0 <= number <= 1:
         raise ValueError(f"{name} is {value}; it is {meaning}: give a number from 0 to 1.")
@@ -74,7 +146,17 @@ def unit_number(value, name: str, meaning: str) -> float:
 
 
 def level_number(level) -> float:
-    """The coverage of an interval, strictly between 0 and 1."""
+    """The coverage of an interval.
+
+    Args:
+        level (number): strictly between 0 and 1.
+
+    Returns:
+        `float`.
+
+    Raises:
+        ValueError: for any other number, NaN included.
+    """
     number = float(level)
     if not 0 < number < 1:
         raise ValueError(
@@ -84,7 +166,18 @@ def level_number(level) -> float:
 
 
 def as_rewards(category_rewards, num_categories: int) -> np.ndarray:
-    """Category rewards as float64 of shape `(K,)`."""
+    """Category rewards as float64.
+
+    Args:
+        category_rewards (sequence of K numbers): finite, in any order, ties allowed.
+        num_categories (`int`): K.
+
+    Returns:
+        `np.ndarray` of shape `(K,)`.
+
+    Raises:
+        ValueError: for another shape, and for the first reward that is NaN or infinite, by its place.
+    """
     rewards = np.asarray(category_rewards, dtype=np.float64)
     if rewards.shape != (num_categories,):
         raise ValueError(
@@ -94,8 +187,49 @@ def as_rewards(category_rewards, num_categories: int) -> np.ndarray:
     return rewards
 
 
+def as_category_names(category_names: Sequence[str], num_categories: int) -> list[str]:
+    """Names of the categories that columns of votes stand for.
+
+    Args:
+        category_names (sequence of K distinct `str`): in the order of the columns.
+        num_categories (`int`): K.
+
+    Returns:
+        `list` of `str`.
+
+    Raises:
+        ValueError: for another number of names, a name that is no text, and one that stands twice.
+
+    >>> as_category_names(("bad", "good"), 2)
+    ['bad', 'good']
+    """
+    names = [category_names] if isinstance(category_names, str) else list(category_names)
+    if len(names) != num_categories:
+        raise ValueError(
+            f"category_names has {len(names)} names for {num_categories} categories; give one per column."
+        )
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or name in names[:place]:
+            raise ValueError(f"category_names[{place}] is {name!r}; give each category its own name, as text.")
+    return names
+
+
 def as_item_ids(item_ids: Sequence, num_rows: int | None = None) -> list[str | int]:
-    """Item ids as Python strings or integers (the two kinds that JSON keeps apart), one per row."""
+    """Item ids as Python strings or integers: the two kinds that JSON keeps apart.
+
+    Args:
+        item_ids (sequence or array of `str` or `int`): NumPy's kinds of them included.
+        num_rows (`int`, *optional*): how many are expected.
+
+    Returns:
+        `list` of `str` and `int`, in the same order.
+
+    Raises:
+        ValueError: for another number of ids, and for the first one of another type (`bool` and `float` among them).
+
+    >>> as_item_ids(np.array([3, 1]))
+    [3, 1]
+    """
     ids = item_ids.tolist() if isinstance(item_ids, np.ndarray) else list(item_ids)
     ids = [item.item() if isinstance(item, np.generic) else item for item in ids]
     if num_rows is not None and len(ids) != num_rows:
@@ -109,7 +243,21 @@ def as_item_ids(item_ids: Sequence, num_rows: int | None = None) -> list[str | i
 
 
 def as_timestamps(timestamp, num_rows: int) -> np.ndarray:
-    """Timestamps as finite float64 of shape `(num_rows,)`; one number stands for every row."""
+    """Timestamps as finite float64; one number stands for every row.
+
+    Args:
+        timestamp (number, or array of shape `(num_rows,)`): in any fixed unit; no dates.
+        num_rows (`int`): number of rows.
+
+    Returns:
+        `np.ndarray` of shape `(num_rows,)`.
+
+    Raises:
+        ValueError: for another type or shape, and for the first time that is NaN or infinite, by its row.
+
+    >>> as_timestamps(3, num_rows=2)
+    array([3., 3.])
+    """
     times = np.asarray(timestamp)
     if times.dtype.kind not in "iuf":
         raise ValueError(

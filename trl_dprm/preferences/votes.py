@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trl_dprm.preferences.judgments import Judgments
+from .judgments import Judgments
 
 REPEATED_RULES = ("split", "first", "last", "each")
 

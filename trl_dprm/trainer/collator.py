@@ -44,6 +44,7 @@ class DataCollatorForDistributionalPreference(DataCollatorMixin):
     return_tensors: str = "pt"
 
     def torch_call(self, examples: list[dict]) -> dict[str, torch.Tensor]:
+        """Pad and stack prepared rows; what the class says."""
         pairs = [example for example in examples if len(example["response_ids"]) == 2]
         responses = [(example, 0) for example in examples] + [(example, 1) for example in pairs]
         ids = [torch.tensor(example["response_ids"][side]) for example, side in responses]

@@ -29,11 +29,12 @@ from .collator import DataCollatorForDistributionalPreference, by_row, chosen_an
 from .dprm_training_arguments import DPRMTrainingArguments, check_training_arguments
 from .evaluation import evaluation_metrics, in_dataset_order
 from .model_loading import as_dprm, load_model, load_tokenizer, unwrap_peft
-from .peft_defaults import complete_peft_config, restore_float32_trainables
-from .preparation import check_one_shard, prepare_dataset, warn_of_default_categories
+from .peft_defaults import check_heads_are_saved, complete_peft_config, restore_float32_trainables
+from .preparation import prepare_dataset, warn_of_default_categories
 from .prior_strength import prior_strength
 from .rows import PREPARED_COLUMNS
 from .step_metrics import batch_facts, batch_metrics
+from .streams import check_one_shard, endless_shares
 from .tokenization import TokenizationRule, warn_if_eos_is_pad
 
 logger = get_logger(__name__)
@@ -58,7 +59,8 @@ class DPRMTrainer(RewardTrainer):
         train_dataset, eval_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
             Columns as in the README's table: `prompt`/`completion` or `messages` with `target_probs` or
             `target_counts`; `chosen`/`rejected`, also tokenised, also with `margin`, `chosen_vote_share` and
-            distributions per side; both kinds in one dataset, with `None` in the columns that a row lacks.
+            distributions per side; both kinds in one dataset, with `None` in the columns that a row lacks. A training
+            stream of at least as many shards as processes is dealt out by shards, and every process repeats its own.
         compute_metrics (`Callable`, *optional*):
             Receives an `EvalPrediction` over the whole set. `predictions` is a dict with `rewards` *(num_rows, 2)* and
             `category_logits` *(num_rows, 2, num_categories)*; `label_ids` a dict with `target_probs` *(num_rows, 2,
@@ -131,6 +133,8 @@ class DPRMTrainer(RewardTrainer):
         self.distribution_loss = DistributionLoss(
             args.loss_type, args.loss_weights, config.category_positions, config.cost_matrix, args.transport_exponent
         )
+        if is_peft_model(model):
+            check_heads_are_saved(model)
         if peft_config is not None:
             peft_config = complete_peft_config(peft_config, dprm)
 
@@ -156,7 +160,8 @@ class DPRMTrainer(RewardTrainer):
                 pad_token_id=self.processing_class.pad_token_id, pad_to_multiple_of=args.pad_to_multiple_of
             )
         warn_if_eos_is_pad(self.processing_class)
-        self._last_evaluation = None
+        self._evaluations = {}
+        self._set_of_prefix = {}
         self.current_gradient_accumulation_steps = 1  # until training sets it
         config.tokenization = self.tokenization_rule.to_config()
         self.bradley_terry_scale = BradleyTerryScale(
@@ -180,7 +185,9 @@ class DPRMTrainer(RewardTrainer):
                 raise ValueError("Every `vote_weight` of the train dataset is 0: there is nothing to learn from.")
             if self.data_statistics.num_votes > 0 and args.category_names is None and args.category_rewards is None:
                 warn_of_default_categories(self._dprm_config)
-        if dataset_name != "train" and isinstance(prepared, IterableDataset):
+        if isinstance(prepared, IterableDataset):
+            if dataset_name == "train":
+                return endless_shares(prepared, args.world_size, args.process_index)
             check_one_shard(prepared, dataset_name, args.world_size)
         return prepared
 
@@ -300,11 +307,21 @@ class DPRMTrainer(RewardTrainer):
                 seen = self.preprocess_logits_for_metrics(predictions, labels)
             metrics |= denumpify_detensorize(self.compute_metrics(EvalPrediction(seen, labels)))
         if metric_key_prefix == "eval":
-            self._last_evaluation = metrics
+            self._evaluations = {None: metrics}
+        elif metric_key_prefix in self._set_of_prefix:
+            self._evaluations[self._set_of_prefix[metric_key_prefix]] = metrics
         prefix = f"{metric_key_prefix}_"
         prefixed = {prefix + name.removeprefix(prefix): value for name, value in metrics.items()}
         prefixed[f"{prefix}num_tokens"] = self._total_train_tokens
         return EvalLoopOutput(predictions, labels, {**output.metrics, **prefixed}, len(labels["row"]))
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """As [`~trl.RewardTrainer.evaluate`]; the model card shows the last evaluation, of several sets each."""
+        sets = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(sets, dict) and metric_key_prefix == "eval":
+            self._evaluations = {}
+            self._set_of_prefix = {f"eval_{name}": name for name in sets}
+        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
     def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test"):
         """As [`~transformers.Trainer.predict`], for raw datasets too; the dicts are those of `compute_metrics`."""
@@ -342,9 +359,11 @@ class DPRMTrainer(RewardTrainer):
             check_complete(Path(resume_from_checkpoint))
         self.bradley_terry_scale.forget_gradient()  # of a step that was interrupted
         try:
-            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self._store_scale()
+        unwrap_peft(self.model).new_heads = ()
+        return output
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -369,6 +388,7 @@ class DPRMTrainer(RewardTrainer):
             self.accelerator.wait_for_everyone()  # other processes write their random states
 
     def _store_scale(self):
+        """Put κ into the configuration, with which it is saved."""
         self._dprm_config.bradley_terry_scale = self.bradley_terry_scale.value.item()
 
     def _save(self, output_dir=None, state_dict=None):
@@ -390,13 +410,14 @@ class DPRMTrainer(RewardTrainer):
             card.save(Path(self.args.output_dir) / "README.md")
 
     def _model_card(self, model_name, dataset_name=None, tags=None):
+        """The card of the model as it is now."""
         return dprm_model_card(
             self._dprm_config,
             model_name=model_name,
             base_model=self._base_model,
             training=self.args,
             data_statistics=self.data_statistics,
-            metrics=self._last_evaluation,
+            metrics=self._evaluations.get(None, self._evaluations),
             dataset_name=dataset_name,
             tags=[*self._tag_names, *([tags] if isinstance(tags, str) else tags or [])],
             is_adapter=is_peft_model(self.model),

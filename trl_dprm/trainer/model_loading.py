@@ -67,6 +67,7 @@ def as_dprm(model: PreTrainedModel, args: DPRMTrainingArguments) -> PreTrainedMo
 
 
 def _check_same_categories(config, args):
+    """Refuse arguments that describe other categories than the model has."""
     for name, value in _categories(args).items():
         if value is not None and value != getattr(config, name):
             raise ValueError(
@@ -81,6 +82,7 @@ def unwrap_peft(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _categories(args):
+    """What the arguments say of the categories of a new model."""
     return {
         "category_names": args.category_names,
         "category_rewards": args.category_rewards,

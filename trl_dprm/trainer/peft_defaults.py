@@ -5,11 +5,12 @@ from contextlib import contextmanager
 
 import torch
 from accelerate.logging import get_logger
-from peft import LoraConfig, PeftConfig, TaskType
+from peft import LoraConfig, PeftConfig, PeftModel, TaskType
 from peft.utils import ModulesToSaveWrapper
 from transformers import Trainer
 
 from ..models import DPRMForSequenceClassification
+from ..models.checkpoint_dprm import keep_differentiable_on_cpu
 
 logger = get_logger(__name__)
 
@@ -30,12 +31,42 @@ def complete_peft_config(peft_config: PeftConfig, model: DPRMForSequenceClassifi
     if completed.task_type not in (None, TaskType.SEQ_CLS):
         logger.warning(f"`peft_config.task_type` is {completed.task_type}; a reward model is trained as SEQ_CLS.")
     completed.task_type = TaskType.SEQ_CLS
-    if isinstance(completed, LoraConfig):
-        if completed.target_modules is None:
-            completed.target_modules = "all-linear"
+    if isinstance(completed, LoraConfig) and completed.target_modules is None:
+        completed.target_modules = "all-linear"
+    if hasattr(completed, "modules_to_save"):
         kept = list(completed.modules_to_save or [])
         completed.modules_to_save = kept + [name for name in model.head_names if name not in kept]
     return completed
+
+
+def check_heads_are_saved(model: PeftModel) -> None:
+    """Look whether a PEFT model that the user made trains the head and saves it with the adapter.
+
+    Args:
+        model ([`~peft.PeftModel`]): Over a DPRM.
+
+    Raises:
+        ValueError: for a new, random head that is not among `modules_to_save`: it would stay random, or be trained and
+            then be missing from the adapter. A head from a checkpoint may stay as it is; that is a warning.
+    """
+    dprm = model.get_base_model()
+    left_out = [name for name in dprm.head_names if not hasattr(dprm.get_submodule(name), "modules_to_save")]
+    random = [name for name in left_out if name in dprm.new_heads]
+    remedy = (
+        "pass the model without PEFT and `peft_config` to the trainer, or wrap it with "
+        f"`LoraConfig(task_type='SEQ_CLS', modules_to_save={dprm.head_names})`"
+    )
+    if random:
+        raise ValueError(
+            f"The head of the PEFT model ({', '.join(random)}) is new and random, and not among its "
+            f"`modules_to_save`: it would not be trained, or not be saved with the adapter. Instead, {remedy}. (A "
+            "head that was trained elsewhere counts as such once the model was saved and reloaded.)"
+        )
+    if left_out:
+        logger.warning(
+            f"The head of the PEFT model ({', '.join(left_out)}) is not among its `modules_to_save`: it stays as it "
+            f"was loaded, but for adapters on it. To train it, {remedy}."
+        )
 
 
 @contextmanager
@@ -49,6 +80,7 @@ def restore_float32_trainables(trainer: Trainer, model: torch.nn.Module):
     if not (getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)):
         yield
         return
+    keep_differentiable_on_cpu(model)
     trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     yield
     plugin = trainer.args.deepspeed_plugin

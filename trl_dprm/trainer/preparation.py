@@ -11,6 +11,7 @@ from ..models import DPRMConfig
 from ..models.configuration_dprm import LIKERT_CATEGORY_NAMES
 from .rows import PREPARED_COLUMNS, prepare_row
 from .tokenization import TokenizationRule
+from .vote_weights import VoteWeightCheck, check_vote_weights
 
 logger = get_logger(__name__)
 
@@ -46,7 +47,8 @@ def prepare_dataset(
         return dataset
     facts = {"tokenizer": tokenizer, "rule": rule, "category_names": category_names, "on_votes": on_votes}
     if isinstance(dataset, IterableDataset):
-        prepared = dataset.map(prepare_row, with_indices=True, remove_columns=columns, fn_kwargs=facts)
+        checked = dataset.map(VoteWeightCheck(name), with_indices=True)
+        prepared = checked.map(prepare_row, with_indices=True, remove_columns=columns, fn_kwargs=facts)
         return prepared if rule.max_length is None else prepared.filter(_fits, fn_kwargs={"limit": rule.max_length})
     if len(dataset) == 0:
         raise ValueError(f"The {name} dataset has no rows. Check how it was made.")
@@ -60,6 +62,7 @@ def prepare_dataset(
         num_proc=num_proc,
         desc=f"Checking and tokenizing {name} dataset",
     )
+    check_vote_weights(dataset, name)
     return prepared if rule.max_length is None else _without_overlong(prepared, name, rule.max_length)
 
 
@@ -70,19 +73,6 @@ def warn_of_default_categories(config: DPRMConfig) -> None:
             f"The targets are read as votes on the default categories {config.category_names} with rewards "
             f"{config.category_rewards}. If people chose among others, set `category_names` and `category_rewards`, "
             "for example `DPRMTrainingArguments(..., **categories.to_dict())`."
-        )
-
-
-def check_one_shard(stream: IterableDataset, name: str, num_processes: int) -> None:
-    """Refuse to evaluate on several processes what they would read in unequal parts: they would wait for each other.
-
-    Raises:
-        ValueError: for a stream of several shards, if there are several processes.
-    """
-    if num_processes > 1 and stream.num_shards > 1:
-        raise ValueError(
-            f"The {name} dataset is a stream of {stream.num_shards} shards, which {num_processes} processes would "
-            "read in unequal parts. Evaluate on a map-style dataset, on a stream of one shard, or on one process."
         )
 
 
@@ -99,6 +89,7 @@ def _check_distinct(item_ids, name):
 
 
 def _without_overlong(prepared, name, limit):
+    """Leave out rows beyond the limit, with a warning; an error where none is left."""
     kept = prepared.filter(_fits, fn_kwargs={"limit": limit}, desc=f"Filtering {name} dataset")
     if len(kept) == 0:
         raise ValueError(
@@ -114,4 +105,5 @@ def _without_overlong(prepared, name, limit):
 
 
 def _fits(row, limit):
+    """Whether a prepared row is within the limit."""
     return row["length"] <= limit

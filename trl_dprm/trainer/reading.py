@@ -148,6 +148,7 @@ def count_annotators(source: str, items: Dataset) -> int | None:
 
 
 def _read_file(source, streaming):
+    """One file by its ending."""
     file_format = FILE_FORMATS.get(Path(source).suffix.lower())
     if file_format is None:
         raise ValueError(f"`{source}` is no data set: its name must end in {', '.join(FILE_FORMATS)}.")
@@ -159,11 +160,13 @@ def _read_file(source, streaming):
 
 
 def _decode_json(example):
+    """The columns of a CSV row that hold JSON, decoded."""
     present = [name for name in CSV_JSON_COLUMNS if name in example]
     return {name: json.loads(example[name]) if example[name] else None for name in present}
 
 
 def _is_saved_to_disk(source):
+    """Whether `save_to_disk` wrote the folder."""
     return any((Path(source) / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
@@ -179,6 +182,7 @@ def _cache_of_folder(source):
 
 
 def _as_splits(saved, streaming):
+    """One data set or several, as named splits."""
     splits = saved if isinstance(saved, DatasetDict) else DatasetDict(train=saved)
     if streaming:
         return IterableDatasetDict({name: dataset.to_iterable_dataset() for name, dataset in splits.items()})

@@ -7,6 +7,7 @@ from numbers import Real
 
 from transformers import PreTrainedTokenizerBase
 
+from ..models.distributions import PROBABILITY_TOLERANCE
 from .tokenization import TokenizationRule
 
 PREPARED_COLUMNS = (
@@ -19,7 +20,6 @@ PREPARED_COLUMNS = (
     "row",
     "length",
 )
-PROBABILITY_TOLERANCE = 1e-4
 
 
 def prepare_row(
@@ -173,6 +173,7 @@ def _target(example, side, row, category_names, weight, on_votes):
 
 
 def _vector(example, name, row, category_names):
+    """One number per category from a column of a row, each finite and at least 0."""
     values = example[name]
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ValueError(
@@ -194,6 +195,7 @@ def _vector(example, name, row, category_names):
 
 
 def _number(example, name, row, default, low=-math.inf, high=math.inf):
+    """A number within bounds from a column of a row, or the default where the row lacks it."""
     if name not in example:
         return default
     value = example[name]

@@ -104,15 +104,32 @@ def score_token_ids(
     """
     rewards = np.empty(len(responses), dtype=np.float32)
     category_probs = np.empty((len(responses), model.config.num_categories), dtype=np.float32)
+    pad_token_id = _pad_token_id(model)
     model.eval()
     with tqdm(total=len(responses), desc="Scoring", unit=" responses", disable=not progress) as bar:
-        for places in _batches_by_length(responses["length"], batch_size):
+        for places in batches_by_length(responses["length"], batch_size):
             with torch.no_grad():
-                output = model(**_padded(responses[places]["ids"], model))
+                output = model(**right_padded(responses[places]["ids"], pad_token_id, model.device))
             rewards[places] = output.logits.squeeze(-1).cpu().numpy()
             category_probs[places] = output.category_logits.softmax(-1).cpu().numpy()
             bar.update(len(places))
     return rewards, category_probs
+
+
+def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
+    """Places of sequences in batches of like length, the longest first so that a lack of memory shows at once."""
+    longest_first = np.argsort(-np.array(lengths, dtype=int), kind="stable")
+    for start in range(0, len(longest_first), batch_size):
+        yield longest_first[start : start + batch_size]
+
+
+def right_padded(ids: Sequence[Sequence[int]], pad_token_id: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Sequences of token ids as `input_ids` and `attention_mask` of shape *(num_sequences, longest)*."""
+    sequences = [torch.tensor(sequence) for sequence in ids]
+    return {
+        "input_ids": pad_sequence(sequences, batch_first=True, padding_value=pad_token_id).to(device),
+        "attention_mask": pad_sequence([torch.ones_like(s) for s in sequences], batch_first=True).to(device),
+    }
 
 
 def longest_response(model: DPRMForSequenceClassification) -> int | None:
@@ -161,21 +178,11 @@ def _within_limit(responses, limit, overlong):
     )
 
 
-def _batches_by_length(lengths, batch_size) -> Iterator[np.ndarray]:
-    longest_first = np.argsort(-np.array(lengths, dtype=int), kind="stable")
-    for start in range(0, len(longest_first), batch_size):
-        yield longest_first[start : start + batch_size]
-
-
-def _padded(ids, model):
-    sequences = [torch.tensor(sequence) for sequence in ids]
+def _pad_token_id(model):
     pad_token_id = model.config.text_config.pad_token_id
     if pad_token_id is None:
         raise ValueError("The model's `config.text_config.pad_token_id` is not set: set it to the tokenizer's.")
-    return {
-        "input_ids": pad_sequence(sequences, batch_first=True, padding_value=pad_token_id).to(model.device),
-        "attention_mask": pad_sequence([torch.ones_like(s) for s in sequences], batch_first=True).to(model.device),
-    }
+    return pad_token_id
 
 
 def _spread(values: np.ndarray, rows: np.ndarray, num_rows: int) -> list:
