@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> trainer -> hub -> losses, metrics, preferences -> models."""
+"""Imports point one way: cli -> ppo -> rewards -> trainer -> hub -> losses, metrics, preferences -> models."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,9 @@ ALLOWED = {
     "metrics": {"losses", "models"},
     "hub": {"losses", "metrics", "preferences", "models"},
     "trainer": {"hub", "losses", "metrics", "preferences", "models"},
-    "cli": {"trainer", "hub", "losses", "metrics", "preferences", "models"},
+    "rewards": {"trainer", "hub", "losses", "metrics", "preferences", "models"},
+    "ppo": {"rewards", "trainer", "hub", "losses", "metrics", "preferences", "models"},
+    "cli": {"ppo", "rewards", "trainer", "hub", "losses", "metrics", "preferences", "models"},
 }
 
 

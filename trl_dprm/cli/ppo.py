@@ -1,0 +1,144 @@
+"""`trl-dprm ppo`: TRL's online script with a critic, against the expected reward."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from trl import ModelConfig, ScriptArguments, get_peft_config, get_quantization_config
+
+from ..ppo import ExpectedRewardPPOConfig, ExpectedRewardPPOTrainer
+from ..ppo.policy import load_policy
+from ..trainer.reading import choose_split, read_splits, require_existing_if_path
+from .parsing import CommandParser, checkpoint_option, errors_as_messages
+from .processes import leave_together
+
+
+@dataclass
+class PPOScriptArguments(ScriptArguments):
+    """The data of a PPO run, and the models beside the policy."""
+
+    reward_funcs: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Rewards, summed with `reward_weights`: models as PATH|HUB_ID (a DPRM, a DPRM adapter, or a "
+            "classifier with one label), or functions as `package.module.function`."
+        },
+    )
+    value_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Where the critic starts, PATH|HUB_ID of a decoder. Default: the first reward's backbone "
+            "if it is one, or else the policy's."
+        },
+    )
+    ref_model: str | None = field(
+        default=None,
+        metadata={"help": "What the KL is measured to, PATH|HUB_ID. Default: the policy as it starts."},
+    )
+
+    def __post_init__(self):
+        if isinstance(self.reward_funcs, str):  # one reward in a YAML file
+            self.reward_funcs = [self.reward_funcs]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train a policy and save it as the options say."""
+    parser = CommandParser(
+        "ppo",
+        "Train a policy by PPO. `--model_name_or_path`, `--reward_funcs` and `--dataset_name` take PATH|HUB_ID.",
+        (PPOScriptArguments, ExpectedRewardPPOConfig, ModelConfig),
+    )
+    script, training, model = parser.parse(argv)
+    for name, value in (
+        ("model_name_or_path", model.model_name_or_path),
+        ("reward_funcs", script.reward_funcs),
+        ("dataset_name", script.dataset_name),
+    ):
+        if not value:
+            parser.error(f"`--{name}` is missing.")
+    with errors_as_messages("ppo"):
+        train(script, training, model)
+
+
+def train(
+    script: PPOScriptArguments, training: ExpectedRewardPPOConfig, model: ModelConfig
+) -> ExpectedRewardPPOTrainer:
+    """Train and save.
+
+    Args:
+        script ([`PPOScriptArguments`]): Prompts, rewards, critic and reference.
+        training ([`ExpectedRewardPPOConfig`]): The run.
+        model ([`~trl.ModelConfig`]): Policy, adapters and quantisation.
+
+    Returns:
+        The [`ExpectedRewardPPOTrainer`] after training.
+    """
+    require_existing_if_path(model.model_name_or_path, "model")
+    splits = read_splits(script.dataset_name, script.dataset_config, script.dataset_streaming)
+    eval_dataset = None
+    if training.eval_strategy != "no" or script.dataset_test_split in splits:
+        eval_dataset = choose_split(splits, script.dataset_test_split, script.dataset_name)
+    options = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **(training.model_init_kwargs or {}),
+    }
+    training.model_init_kwargs = {name: value for name, value in options.items() if value is not None}
+    model.lora_task_type = "CAUSAL_LM"
+    trainer = ExpectedRewardPPOTrainer(
+        model=model.model_name_or_path,
+        reward_funcs=[reward_source(name) for name in script.reward_funcs],
+        args=training,
+        train_dataset=choose_split(splits, script.dataset_train_split, script.dataset_name),
+        eval_dataset=eval_dataset,
+        quantization_config=get_quantization_config(model),
+        peft_config=get_peft_config(model),
+        ref_model=_load(script.ref_model, model, training),
+        value_model=script.value_model,
+    )
+    trainer.train(resume_from_checkpoint=checkpoint_option(training.resume_from_checkpoint))
+    if eval_dataset is not None:
+        metrics = trainer.evaluate()
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics, combined=False)
+    trainer.save_model(training.output_dir)
+    trainer.accelerator.print(f"Policy, tokenizer and model card: {training.output_dir}")
+    if training.push_to_hub:
+        trainer.push_to_hub(dataset_name=script.dataset_name)
+        trainer.accelerator.print(f"On the Hub: {trainer.hub_model_id}")
+    leave_together(trainer)
+    return trainer
+
+
+def reward_source(name: str) -> str | Callable:
+    """What an entry of `--reward_funcs` means: a model by PATH|HUB_ID, or a function by its import path.
+
+    A name with dots, without slashes, that is no path here is a function's.
+
+    Raises:
+        ValueError: if there is no such module or function.
+    """
+    if "/" in name or "." not in name or Path(name).exists():
+        require_existing_if_path(name, "reward model")
+        return name
+    module, function = name.rsplit(".", 1)
+    sys.path.insert(0, str(Path.cwd()))  # the user's own modules, as in `trl grpo`
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"`--reward_funcs {name}` is neither a path nor a function that can be imported: {error}."
+        ) from error
+    finally:
+        sys.path.pop(0)
+
+
+def _load(path, model, training):
+    return None if path is None else load_policy(path, training, get_quantization_config(model))
+
+
+if __name__ == "__main__":
+    main()
