@@ -58,7 +58,47 @@ class ExpectedRewardPPOTrainer(PolicyAndCriticCheckpoints, GRPOTrainer):
     per-token reward \\(-\beta\,\mathrm{kl}_t\\) plus the score at the last token. The loss is TRL's clipped policy
     loss plus `vf_coef` times the clipped value loss, over `num_ppo_epochs` passes in `num_mini_batches` steps each.
 
-    Takes the keywords of TRL's online trainers, and those of the removed `PPOTrainer`.
+    Takes the keywords of TRL's online trainers, which are not repeated here, and those of the removed `PPOTrainer`.
+
+    Args:
+        model (`str`, [`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]): The policy: path, Hub id or instance.
+        reward_funcs (`str`, model, `Callable`, or a list of them, *optional*):
+            What is maximised: a DPRM (folder, Hub id, adapter, instance), a reward model with one label, or a TRL
+            reward function; several are summed with `args.reward_weights`. `reward_model` is its old name.
+        args ([`ExpectedRewardPPOConfig`], *optional*): The run.
+        train_dataset, eval_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
+            With `prompt` (text or messages), or `input_ids` as the old trainer took them.
+        processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*): Default: the one beside the policy.
+        reward_processing_classes (tokenizer or list of them, *optional*): Default: those beside the reward models.
+        peft_config ([`~peft.PeftConfig`], *optional*): Trains an adapter; its reference is the backbone without it.
+        ref_model ([`~transformers.PreTrainedModel`], *optional*):
+            What the KL is measured to. Default: the policy as it starts.
+        value_model (`str` or [`~transformers.PreTrainedModel`], *optional*):
+            Where the critic starts: a decoder. Default: the first reward model's backbone if it is one with the
+            policy's tokenizer, or else the policy's.
+        data_collator (`DataCollator`, *optional*): Accepted from old scripts, with a warning; rollouts pad themselves.
+
+    Raises:
+        TypeError: for arguments of another class, an encoder as critic, or a reward that is none.
+        ValueError: before the first rollout, for options, data, tokenizers, models or engines that do not fit; in a
+            rollout, for a reward that is NaN or infinite, with its prompt.
+        PermissionError: if `args.output_dir` cannot be written.
+
+    Example:
+
+    ```python
+    from datasets import load_dataset
+    from trl_dprm import ExpectedRewardPPOConfig, ExpectedRewardPPOTrainer
+
+    trainer = ExpectedRewardPPOTrainer(
+        model="Qwen/Qwen3-0.6B",
+        reward_funcs="you/your-dprm",
+        args=ExpectedRewardPPOConfig("my-policy", kl_coef=0.05, total_episodes=20_000),
+        train_dataset=load_dataset("trl-lib/ultrafeedback-prompt", split="train"),
+    )
+    trainer.train()
+    trainer.save_model()
+    ```
 
     Source: Schulman et al. 1707.06347, Ziegler et al. 1909.08593, details of Huang et al. 2403.17031; DPRM
     (2402.09764) for the reward. differs: see the README's migration table.
