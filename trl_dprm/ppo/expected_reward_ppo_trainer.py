@@ -30,7 +30,7 @@ from ..trainer.checkpoints import check_writable
 from ..trainer.peft_defaults import restore_float32_trainables
 from .advantages import masked_mean
 from .clipped_losses import clipped_value_loss
-from .constructor import check_arguments, check_models, prepare_prompts, rewards_of, safe_tokenizer
+from .constructor import check_arguments, check_models, rewards_of, safe_tokenizer
 from .critic import find_critic, make_critic
 from .engine import add_stop_token, expect_every_parameter, set_critic, set_reference
 from .engine_checks import check_engine, loaded_whole
@@ -38,6 +38,7 @@ from .expected_reward_ppo_config import ExpectedRewardPPOConfig
 from .kl import approximate_kl
 from .kl_limit import KLLimit, skip_optimizer_step
 from .policy import frozen_reference, load_policy, load_processing_class, options_for_grpo
+from .prompts import prepare_prompts
 from .resuming import PolicyAndCriticCheckpoints
 from .reward_facts import reward_facts
 from .rollout_metrics import RolloutProgressCallback, step_facts, step_metrics

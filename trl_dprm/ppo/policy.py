@@ -8,6 +8,7 @@ from accelerate.logging import get_logger
 from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from trl.trainer.utils import create_model_from_path, get_config_model_id
 
+from ..trainer.model_loading import loading_options
 from .expected_reward_ppo_config import ExpectedRewardPPOConfig
 
 logger = get_logger(__name__)
@@ -33,18 +34,7 @@ def load_policy(
                 "Pass its folder or Hub id as `model`, or load it with them."
             )
         return model
-    options = dict(args.model_init_kwargs or {})
-    if quantization_config is not None:
-        if "quantization_config" in options:
-            raise ValueError(
-                "`quantization_config` is given both to the trainer and in `args.model_init_kwargs`. Give it once, "
-                "preferably to the trainer."
-            )
-        options["quantization_config"] = quantization_config
-    if args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
-        options["device_map"] = None  # each process holds the whole model
-    options.setdefault("trust_remote_code", args.trust_remote_code)
-    return create_model_from_path(model, **options)
+    return create_model_from_path(model, **loading_options(args, quantization_config))
 
 
 def load_processing_class(

@@ -3,6 +3,7 @@
 from accelerate.utils import is_peft_model
 from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+from trl import GRPOConfig, RewardConfig
 
 from ..models import DPRMConfig, DPRMForSequenceClassification
 from .dprm_training_arguments import DPRMTrainingArguments
@@ -21,6 +22,23 @@ def load_model(
     Raises:
         ValueError: if quantisation is configured twice, or as `DPRMForSequenceClassification.from_pretrained` raises.
     """
+    options = loading_options(args, quantization_config)
+    options.setdefault("dtype", "float32")
+    return DPRMForSequenceClassification.from_pretrained(path, **_categories(args), **options)
+
+
+def loading_options(
+    args: RewardConfig | GRPOConfig, quantization_config: BitsAndBytesConfig | None = None
+) -> dict[str, object]:
+    """What a run's arguments say to `from_pretrained`.
+
+    Args:
+        args ([`~trl.RewardConfig`] or [`~trl.GRPOConfig`]): `model_init_kwargs` and `trust_remote_code`.
+        quantization_config ([`~transformers.BitsAndBytesConfig`], *optional*): For 4-bit or 8-bit weights.
+
+    Raises:
+        ValueError: if quantisation is configured twice.
+    """
     options = dict(args.model_init_kwargs or {})
     if quantization_config is not None:
         if "quantization_config" in options:
@@ -31,9 +49,8 @@ def load_model(
         options["quantization_config"] = quantization_config
     if args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
         options["device_map"] = None  # each process holds the whole model
-    options.setdefault("dtype", "float32")
     options.setdefault("trust_remote_code", args.trust_remote_code)
-    return DPRMForSequenceClassification.from_pretrained(path, **_categories(args), **options)
+    return options
 
 
 def load_tokenizer(path: str, args: DPRMTrainingArguments) -> PreTrainedTokenizerBase:
