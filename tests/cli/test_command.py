@@ -32,6 +32,12 @@ def printed_help(capsys, argv):
     return " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("command", ["train", "ppo"])
+def test_help_says_how_to_resume(command, capsys):
+    text = printed_help(capsys, [command, "--help"])
+    assert "RESUME_FROM_CHECKPOINT Go on from a checkpoint: `true` for the last complete one in `output_dir`" in text
+
+
 def test_help_lists_every_command(capsys):
     text = printed_help(capsys, ["--help"])
     for command, summary in COMMANDS.items():

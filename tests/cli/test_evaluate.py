@@ -66,7 +66,8 @@ def test_the_yaml_gives_the_same_as_flags(trained, judged, yaml_file, tmp_path):
         ({"split": None}, "has the splits `train`, `test`: choose one of them"),
         ({"output": "metrics.txt"}, "its name must end in .json"),
         ({"output": "nowhere/metrics.json"}, "nowhere, does not exist"),
-        ({"model": "/nowhere/at/all"}, "No model at /nowhere/at/all"),
+        ({"model": "/nowhere/at/all"}, "No model (`--model`) at /nowhere/at/all"),
+        ({"model": "nomodel"}, "The model (`--model`) `nomodel` is no path in"),
         ({"dataset_name": "no-such-set"}, "No file or folder `no-such-set` in"),
     ],
 )

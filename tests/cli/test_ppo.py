@@ -86,7 +86,10 @@ def test_functions_are_given_by_their_import_path(options, tmp_path, monkeypatch
     [
         ({"reward_funcs": "nowhere.to_be_found"}, "neither a path nor a function"),
         ({"reward_funcs": "./nowhere"}, "nowhere"),
+        ({"reward_funcs": "nomodel"}, "The reward model `nomodel` is no path in"),
         ({"model_name_or_path": "./nowhere"}, "nowhere"),
+        ({"model_name_or_path": "nomodel"}, "The model `nomodel` is no path in"),
+        ({"ref_model": "nomodel"}, "The model `nomodel` is no path in"),
         ({"dataset_train_split": "prompts"}, "has the splits"),
         ({"reward_category_rewards": '{"superb": 1}'}, "superb"),
     ],

@@ -111,7 +111,10 @@ def test_existing_output_is_kept_unless_overwritten(run, tmp_path, capsys):
     (folder / "mark").write_text("")
     with pytest.raises(SystemExit):
         run(*OWN)
-    assert f"output folder '{folder}' exists; choose another, or overwrite it" in capsys.readouterr().err
+    assert (
+        f"output folder '{folder}' exists; choose another (`--output_dir`), or replace it by `--overwrite`"
+        in capsys.readouterr().err
+    )
     assert (folder / "mark").exists()
     run(*OWN, "--overwrite")
     assert not (folder / "mark").exists()
@@ -134,9 +137,10 @@ def test_unwritable_output_is_refused_before_the_work(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "row 0, column 'category': .* is no category; the known names are"),
+        ((), "row 0, column 'category': .* is no category; the known names are .*; .* `--category_names`"),
         (("--categories", "six"), "categories is 'six'; give \"dprm\""),
-        (("--category_names", "a", "b"), "own categories need both category_names and category_rewards"),
+        (("--category_names", "a", "b"), "own categories need both .*; give --category_rewards too"),
+        (("--category_rewards", "0", "1"), "own categories need both .*; give --category_names too"),
         ((*OWN, "--split_by", "speaker"), "split_by is 'speaker', not a column of the items"),
         ((*OWN, "--split_by", "prompt", "--split_fractions", "0.7", "0.3"), "split_fractions is .* give shares of"),
         ((*OWN, "--split_by", "prompt", "--split_fractions", "0.7", "0.3", "0.1"), "that sum to 1"),

@@ -97,7 +97,12 @@ def test_streams(backbone, judged, tmp_path):
         ({"model_name_or_path": None}, 2, "`--model_name_or_path` is missing"),
         ({"dataset_name": None}, 2, "`--dataset_name` is missing"),
         ({"dataset_name": "./nowhere"}, 1, r"No data set at /.*nowhere. `./nowhere` is read as a path"),
-        ({"model_name_or_path": "./nowhere"}, 1, r"No model at /.*nowhere. `./nowhere` is read as a path"),
+        (
+            {"model_name_or_path": "./nowhere"},
+            1,
+            r"No model .`--model_name_or_path`. at /.*nowhere. `./nowhere` is read",
+        ),
+        ({"model_name_or_path": "nomodel"}, 1, r"The model `nomodel` is no path in /.*, so it was read as a Hub id"),
         ({"dataset_train_split": "training"}, 1, "has the splits `train`, `test`: there is no split `training`"),
         ({"eval_strategy": "epoch", "dataset_test_split": "dev"}, 1, "there is no split `dev`"),
         ({"ranking_loss": "hinge"}, 2, "`ranking_loss` is one of bradley_terry, win_probability, got 'hinge'"),

@@ -10,7 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_models import TINY_BACKBONES, tiny_stock_model
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 from transformers.utils import logging as hf_logging
 
 from trl_dprm import DPRMConfig, DPRMForSequenceClassification
@@ -235,6 +241,27 @@ class TestRefusals:
         config = DPRMConfig(AutoConfig.for_model("vit"))
         with pytest.raises(ValueError, match=r"of type `ViTConfig`. Choose a backbone that"):
             DPRMForSequenceClassification(config)
+
+    @pytest.mark.parametrize(
+        ("backbone", "name"), [("t5", "T5ForSequenceClassification"), ("bart", "BartForSequenceClassification")]
+    )
+    def test_an_encoder_decoder(self, backbone, name, tmp_path):
+        halves = {
+            f"{part}_{size}": n for part in ("encoder", "decoder") for size, n in (("layers", 1), ("ffn_dim", 32))
+        }
+        sizes = {"t5": {"d_ff": 32, "d_kv": 8, "num_layers": 1, "num_heads": 2}, "bart": halves}[backbone]
+        config = AutoConfig.for_model(backbone, vocab_size=260, d_model=16, **sizes)
+        AutoModelForSeq2SeqLM.from_config(config).save_pretrained(tmp_path)
+        message = f"`{name}` is an encoder–decoder, which is not supported.*Choose a decoder.* or an encoder"
+        with pytest.raises(ValueError, match=message):
+            DPRMForSequenceClassification.from_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=message):
+            DPRMForSequenceClassification.from_classifier(AutoModelForSequenceClassification.from_config(config))
+
+    def test_a_classifier_that_reads_padding(self):
+        config = AutoConfig.for_model("xlnet", vocab_size=260, d_model=16, n_layer=1, n_head=2, d_inner=32)
+        with pytest.raises(ValueError, match="`XLNetForSequenceClassification` reads the last position of a batch"):
+            DPRMForSequenceClassification.from_classifier(AutoModelForSequenceClassification.from_config(config))
 
     def test_labels(self, tiny_dprm, batch):
         with pytest.raises(ValueError, match="takes no `labels`: train it with `DPRMTrainer`"):

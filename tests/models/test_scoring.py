@@ -69,9 +69,9 @@ class TestPadding:
         expected = score(model, batch)
         ids = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, 259)
         assert (ids == 259).sum() == 9
-        assert not torch.allclose(score(model, {**batch, "input_ids": ids}), expected)
+        assert not torch.allclose(score(model, {"input_ids": ids}), expected)
         model.config.get_text_config().pad_token_id = 259
-        torch.testing.assert_close(score(model, {**batch, "input_ids": ids}), expected, rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(score(model, {"input_ids": ids}), expected, rtol=0, atol=TOLERANCE)
 
     def test_a_reloaded_model_follows_too(self, tiny_dprm, batch, score, tmp_path):
         tiny_dprm().save_pretrained(tmp_path)
@@ -79,17 +79,108 @@ class TestPadding:
         expected = score(model, batch)
         model.config.get_text_config().pad_token_id = 259
         ids = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, 259)
-        torch.testing.assert_close(score(model, {**batch, "input_ids": ids}), expected, rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(score(model, {"input_ids": ids}), expected, rtol=0, atol=TOLERANCE)
 
     @pytest.mark.parametrize("backbone", DECODERS)
-    def test_without_a_padding_token_only_single_rows(self, backbone, tiny_dprm, batch, score):
+    def test_without_a_padding_token_and_a_mask_only_single_rows(self, backbone, tiny_dprm, batch, score):
         model = tiny_dprm(backbone)
         expected = score(model, batch)[2:]
         model.config.get_text_config().pad_token_id = None
-        row = {name: value[2:] for name, value in batch.items()}
+        row = {"input_ids": batch["input_ids"][2:]}
         torch.testing.assert_close(score(model, row), expected, rtol=0, atol=TOLERANCE)
         with pytest.raises(ValueError, match=r"Cannot handle batch sizes > 1 if no padding token is defined"):
-            score(model, batch)
+            score(model, {"input_ids": batch["input_ids"]})
+
+
+class TestPaddingByTheMask:
+    """Masked positions may hold any id; the last token is found by the mask."""
+
+    @staticmethod
+    def padded_by(batch, token):
+        return {**batch, "input_ids": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, token)}
+
+    @ALL_BACKBONES
+    @pytest.mark.parametrize("in_config", [0, 2, 259, None, -1, 260], ids=lambda pad: f"config={pad}")
+    def test_a_batch_equals_its_rows_whatever_the_padding(self, backbone, in_config, tiny_dprm, batch, score):
+        model = tiny_dprm(backbone)
+        model.config.text_config.pad_token_id = in_config
+        batch["input_ids"][0, 6], batch["input_ids"][1, 3] = 0, 1  # ids that one would choose to pad by
+        expected = torch.cat([score(model, row) for row in rows(batch)])
+        assert expected.std() > 0.01
+        for token in (0, 1, 2, 259, 1000, -100):  # the last two have no embedding
+            padded = self.padded_by(batch, token)
+            for side in (padded, left_padded(padded)):
+                torch.testing.assert_close(score(model, side), expected, rtol=0, atol=TOLERANCE)
+        assert model.config.text_config.pad_token_id == in_config
+
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_a_tokenizer_that_pads_by_eos(self, side, tiny_dprm, tokenizer, score):
+        """The model's own padding token is another: the final EOS is read, the padding after it is not."""
+        model, texts = tiny_dprm(), ["a short one</s>", "and a longer one</s>", "none"]
+        alone = [tokenizer(text, return_tensors="pt") for text in texts]
+        expected = torch.cat([score(model, row) for row in alone])
+        tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, side
+        padded = tokenizer(texts, padding=True, return_tensors="pt")
+        assert padded["input_ids"][2, 0 if side == "left" else -1] == model.config.text_config.eos_token_id
+        torch.testing.assert_close(score(model, padded), expected, rtol=0, atol=TOLERANCE)
+
+    @pytest.mark.parametrize("backbone", DECODERS)
+    def test_the_models_own_padding_token_is_skipped_at_the_end_of_a_row(self, backbone, tiny_dprm, batch, score):
+        """As stock classifiers do, and as every model whose padding token is EOS was trained."""
+        model = tiny_dprm(backbone)
+        model.config.text_config.pad_token_id = 2
+        with_eos = {name: value.clone() for name, value in batch.items()}
+        with_eos["input_ids"][0, 7], with_eos["attention_mask"][0, 7] = 2, 1
+        expected = score(model, batch)
+        for token in (2, 259):
+            padded = self.padded_by(with_eos, token)
+            for side in (padded, left_padded(padded)):
+                torch.testing.assert_close(score(model, side), expected, rtol=0, atol=TOLERANCE)
+
+    @ALL_BACKBONES
+    def test_the_stock_export_gives_equal_logits(self, backbone, tiny_dprm, batch):
+        model = tiny_dprm(backbone)
+        model.config.text_config.pad_token_id = 2
+        own = self.padded_by(batch, 2)
+        with torch.no_grad():
+            ours, stock = model(**own).category_logits, model._stock_classifier(**own).logits
+        torch.testing.assert_close(ours, stock, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("backbone", DECODERS)
+    @pytest.mark.parametrize("in_config", [0, None])
+    def test_gradients(self, backbone, in_config, tiny_dprm, batch):
+        def gradients(batch):
+            model.zero_grad()
+            model(**batch).category_logits.square().sum().backward()
+            return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+        model = tiny_dprm(backbone)
+        expected = gradients(batch)
+        model.config.text_config.pad_token_id = in_config
+        actual = gradients(self.padded_by(batch, 259))
+        assert actual.keys() == expected.keys()
+        for name, gradient in actual.items():
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("backbone", DECODERS)
+    def test_embeddings_of_full_rows_need_no_padding_token(self, backbone, tiny_dprm, batch, score):
+        model = tiny_dprm(backbone)
+        batch["attention_mask"][:] = 1
+        model.config.text_config.pad_token_id = None
+        embedded = {"inputs_embeds": model.get_input_embeddings()(batch["input_ids"])}
+        expected = score(model, batch)
+        embedded["attention_mask"] = batch["attention_mask"]
+        torch.testing.assert_close(score(model, embedded), expected, rtol=0, atol=TOLERANCE)
+
+    @pytest.mark.parametrize("in_config", [0, None])
+    def test_compiled(self, in_config, tiny_dprm, batch, score):
+        torch._dynamo.reset()
+        model = tiny_dprm()
+        model.config.text_config.pad_token_id = in_config
+        compiled = torch.compile(model, backend="eager")
+        for token in (259, 1, 0):
+            padded = self.padded_by(batch, token)
+            torch.testing.assert_close(score(compiled, padded), score(model, batch), rtol=0, atol=TOLERANCE)
 
 
 class TestOutput:

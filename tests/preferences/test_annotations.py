@@ -112,7 +112,8 @@ def test_numbers_are_names_where_the_names_are_numbers():
     for stars in ([1, 5, 5], ["1", "5", "5"], [1.0, 5.0, 5.0]):
         items = prepare_targets(pa.table({**rows, "category": stars}), likert_categories(5)).items
         assert items["target_counts"] == [[1.0, 0.0, 0.0, 0.0, 2.0]]
-    with pytest.raises(ValueError, match=r"row 0, column 'category': 0 is no category; .*'5'\]\.$"):
+    message = r"row 0, column 'category': 0 is no category; .*'5'\]; correct the value, or give the categories"
+    with pytest.raises(ValueError, match=message):
         prepare_targets(pa.table({**rows, "category": [0, 1, 4]}), likert_categories(5))
 
 

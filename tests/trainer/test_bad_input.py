@@ -1,6 +1,7 @@
 """What cannot be learned from is refused before training, with the place and the remedy."""
 
 import contextlib
+import copy
 import logging
 import os
 from pathlib import Path
@@ -169,6 +170,15 @@ def test_bad_row_of_an_evaluation_set(make_trainer):
 def test_no_rows(make_trainer):
     with pytest.raises(ValueError, match="The train dataset has no rows. Check how it was made"):
         make_trainer(judged(4).select([]))
+
+
+def test_a_conversation_without_a_chat_template(make_trainer, tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = None
+    rows = [GOOD | {"messages": None}, {"messages": [{"role": "user", "content": "yes"}], "target_probs": [0.2] * 5}]
+    message = r"Row 1, column `messages`: this is a conversation, but the tokenizer has no chat template. Set `tokeni"
+    with pytest.raises(ValueError, match=message):
+        make_trainer(Dataset.from_list(rows), processing_class=tokenizer)
 
 
 def test_everything_overlong(make_trainer):

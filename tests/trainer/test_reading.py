@@ -7,11 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict, IterableDataset
+from transformers import AutoConfig
 
 from trl_dprm.preferences.categories import DPRM_CATEGORIES
 from trl_dprm.trainer.reading import (
     choose_split,
     count_annotators,
+    naming_source,
     read_categories,
     read_split,
     read_splits,
@@ -84,6 +86,18 @@ def test_what_can_only_be_a_path_must_exist(name):
 @pytest.mark.parametrize("name", ["name", "owner/name", "owner/name-v1.5"])
 def test_what_may_be_a_hub_id_passes(name):
     require_existing_if_path(name, "model")
+
+
+@pytest.mark.parametrize("name", ["nomodel", "owner/name"])
+def test_a_name_that_the_hub_cannot_give_is_named(name):
+    message = f"The model \\(`--model`\\) `{name}` is no path in {os.getcwd()}, so it was read as a Hub id: "
+    with pytest.raises(OSError, match=message), naming_source(name, "model (`--model`)"):
+        AutoConfig.from_pretrained(name)
+
+
+def test_errors_about_an_existing_path_stay_as_they_are(tmp_path):
+    with pytest.raises(OSError, match="^disk$"), naming_source(str(tmp_path), "model"):
+        raise OSError("disk")
 
 
 @pytest.mark.parametrize("name", ["owner/name", "not a hub id"])

@@ -37,6 +37,7 @@ def state_of(trainer):
 
 
 def assert_same(one, other):
+    assert one["tokens"] == other["tokens"] > 0
     assert torch.equal(one["scale"], other["scale"])
     assert one["weights"].keys() == other["weights"].keys()
     for name, weight in one["weights"].items():
@@ -71,6 +72,23 @@ def test_resuming_equals_not_having_stopped(make_trainer, tmp_path, kind, adapte
     if not adapter:
         config = json.loads((tmp_path / "stopped" / "checkpoint-4" / "config.json").read_text())
         assert config["bradley_terry_scale"] == resumed.bradley_terry_scale.value.item()
+
+
+def test_a_resumed_run_counts_tokens_on(make_trainer, tmp_path):
+    def trainer(name, **arguments):
+        return make_trainer(pairs(40), pairs(4, seed=1), output_dir=str(tmp_path / name), **SAVING, **arguments)
+
+    whole = trainer("whole")
+    whole.train()
+    trainer("stopped", callbacks=[StopAt(2)]).train()
+    resumed = trainer("stopped")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "stopped" / "checkpoint-2"))
+    counted = [[log["num_tokens"] for log in t.state.log_history if "loss" in log] for t in (whole, resumed)]
+    assert counted[0] == counted[1] == sorted(set(counted[0]))
+    assert resumed.evaluate()["eval_num_tokens"] == counted[0][-1]
+    (tmp_path / "stopped" / "checkpoint-2" / "dprm_state.json").unlink()  # as in a checkpoint of `RewardTrainer`
+    resumed.train(resume_from_checkpoint=str(tmp_path / "stopped" / "checkpoint-2"))
+    assert resumed.state.log_history[-2]["num_tokens"] == counted[0][3] - counted[0][1]
 
 
 @pytest.fixture

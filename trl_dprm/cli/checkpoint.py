@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from trl import ModelConfig, get_quantization_config
 
 from ..models import DPRMConfig, DPRMForSequenceClassification
-from ..trainer.reading import require_existing_if_path
+from ..trainer.reading import naming_source
 from .parsing import option_of
 
 
@@ -38,9 +38,9 @@ def load_checkpoint(
         FileNotFoundError: if there is no such folder.
         ValueError: if the folder or Hub id holds another kind of model.
     """
-    require_existing_if_path(arguments.model, "model")
     hub = {"revision": arguments.revision, "trust_remote_code": arguments.trust_remote_code}
-    description, _ = DPRMConfig.get_config_dict(arguments.model, revision=arguments.revision)
+    with naming_source(arguments.model, "model (`--model`)"):
+        description, _ = DPRMConfig.get_config_dict(arguments.model, revision=arguments.revision)
     if description.get("model_type") != DPRMConfig.model_type:
         found = f"a model of type `{description['model_type']}`" if "model_type" in description else "no `config.json`"
         raise ValueError(

@@ -75,7 +75,7 @@ def train(
     Returns:
         The [`ExpectedRewardPPOTrainer`] after training.
     """
-    require_existing_if_path(model.model_name_or_path, "model")
+    require_existing_if_path(model.model_name_or_path, "model (`--model_name_or_path`)")
     splits = read_splits(script.dataset_name, script.dataset_config, script.dataset_streaming)
     eval_dataset = None
     if training.eval_strategy != "no" or script.dataset_test_split in splits:
@@ -122,7 +122,7 @@ def reward_source(name: str) -> str | Callable:
         ValueError: if there is no such module or function.
     """
     if "/" in name or "." not in name or Path(name).exists():
-        require_existing_if_path(name, "reward model")
+        require_existing_if_path(name, "reward model (`--reward_funcs`)")
         return name
     module, function = name.rsplit(".", 1)
     sys.path.insert(0, str(Path.cwd()))  # the user's own modules, as in `trl grpo`

@@ -124,7 +124,8 @@ def _categories(arguments: PrepareArguments) -> PreferenceCategories:
     if names is None and rewards is None:
         return ready_made_categories(arguments.categories)
     if names is None or rewards is None:
-        raise ValueError("own categories need both category_names and category_rewards; give the missing one.")
+        missing = "--category_names" if names is None else "--category_rewards"
+        raise ValueError(f"own categories need both --category_names and --category_rewards; give {missing} too.")
     cost = json.loads(cost) if isinstance(cost, str) and cost.startswith("[") else cost
     return PreferenceCategories([str(name) for name in names], rewards, cost)
 

@@ -18,7 +18,14 @@ from trl.data_utils import get_dataset_column_names
 from ..models import DPRMConfig
 from ..preferences.categories import PreferenceCategories
 from ..trainer import DPRMTrainer, DPRMTrainingArguments
-from ..trainer.reading import choose_split, count_annotators, read_categories, read_splits, require_existing_if_path
+from ..trainer.reading import (
+    choose_split,
+    count_annotators,
+    naming_source,
+    read_categories,
+    read_splits,
+    require_existing_if_path,
+)
 from .parsing import CommandParser, checkpoint_option, errors_as_messages
 from .processes import leave_together
 
@@ -54,7 +61,7 @@ def train(
     Returns:
         The [`DPRMTrainer`] after training.
     """
-    require_existing_if_path(model.model_name_or_path, "model")
+    require_existing_if_path(model.model_name_or_path, "model (`--model_name_or_path`)")
     splits = _read(script, mixture)
     source = "datasets" if mixture.datasets else script.dataset_name
     train_dataset = choose_split(splits, script.dataset_train_split, source)
@@ -108,7 +115,8 @@ def _take_categories(training, model, source):
     categories = read_categories(source)
     if categories is None:
         return
-    description, _ = DPRMConfig.get_config_dict(model.model_name_or_path, revision=model.model_revision)
+    with naming_source(model.model_name_or_path, "model (`--model_name_or_path`)"):
+        description, _ = DPRMConfig.get_config_dict(model.model_name_or_path, revision=model.model_revision)
     if description.get("model_type") != DPRMConfig.model_type:
         for name, value in categories.to_dict().items():
             if getattr(training, name) is None:

@@ -1,6 +1,8 @@
 """Any stock sequence classifier, read as a distribution over preference categories."""
 
+import copy
 import inspect
+import itertools
 import shutil
 import tempfile
 import warnings
@@ -57,20 +59,23 @@ class DPRMOutput(ModelOutput):
 
 
 class DPRMForSequenceClassification(PreTrainedModel):
-    r"""Distributional preference reward model over any backbone that transformers has a sequence classifier for.
+    r"""Distributional preference reward model over any decoder or encoder that transformers can classify with.
 
     The stock classifier with one label per category does the work; its children stand on this model under their stock
     names, so that checkpoints, adapters and quantisation see the backbone's own names. `logits` is the expected reward
     \\(\sum_k \mathrm{softmax}(z)_k r_k\\) of shape *(batch_size, 1)*, `category_logits` is *z*.
 
-    The padding side does not matter: rows are moved to the right-padded form before the backbone reads them. The head
-    (and a pooler) is kept and run in float32, because bfloat16 rewards tie.
+    With an attention mask neither the padding side nor the padding id matters: rows are moved to the right-padded
+    form, padded by the backbone's own id, before the backbone reads them. Decoders are then read as stock ones are: at
+    the last token that is not `config.text_config.pad_token_id`. Where that is the EOS token, a final EOS is skipped.
+    The head (and a pooler) is kept and run in float32, because bfloat16 rewards tie.
 
     Args:
         config ([`DPRMConfig`]): With a `text_config`.
 
     Raises:
-        ValueError: if `config.text_config` is missing or transformers has no sequence classifier for it.
+        ValueError: if `config.text_config` is missing, transformers has no sequence classifier for it, or it is of an
+            encoder–decoder, or reads the last position whatever the mask says (XLNet).
 
     Source:
         DPRM (arXiv 2402.09764). differs: the paper prompts a causal model; here the head is a classifier's.
@@ -110,7 +115,19 @@ class DPRMForSequenceClassification(PreTrainedModel):
                 f"`{type(config.text_config).__name__}`. Choose a backbone that `AutoModelForSequenceClassification` "
                 "supports."
             )
-        stock = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config.text_config)](config.text_config)
+        stock_class = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config.text_config)]
+        if getattr(config.text_config, "is_encoder_decoder", False):
+            raise ValueError(
+                f"`{stock_class.__name__}` is an encoder–decoder, which is not supported: it reads the state of an "
+                "EOS token and needs equally many in every row. Choose a decoder, such as Llama, or an encoder, such "
+                "as BERT."
+            )
+        if getattr(config.text_config, "summary_type", None) == "last":
+            raise ValueError(
+                f"`{stock_class.__name__}` reads the last position of a batch, padding or not, so its scores would "
+                "depend on what else is in the batch. Choose another decoder or encoder."
+            )
+        stock = stock_class(config.text_config)
         # The stock classifier is no child: it and this model share one dictionary of children, so a child replaced
         # in one (by PEFT, by quantisation) is replaced in the other.
         self.__dict__["_stock_classifier"] = stock
@@ -145,7 +162,8 @@ class DPRMForSequenceClassification(PreTrainedModel):
         Args:
             input_ids (`torch.LongTensor` of shape *(batch_size, sequence_length)*, *optional*): Token ids.
             attention_mask (`torch.Tensor` of shape *(batch_size, sequence_length)*, *optional*):
-                1 for tokens, 0 for padding on either side.
+                1 for tokens, 0 for padding on either side, by any id. Without it the backbone's padding token says
+                which positions are padding, to decoders only.
             position_ids, token_type_ids (`torch.LongTensor` of shape *(batch_size, sequence_length)*, *optional*):
                 Passed to backbones that take them.
             inputs_embeds (`torch.Tensor` of shape *(batch_size, sequence_length, hidden_size)*, *optional*):
@@ -170,8 +188,15 @@ class DPRMForSequenceClassification(PreTrainedModel):
             "inputs_embeds": inputs_embeds,
         }
         arguments = {name: value for name, value in given.items() if value is not None}
+        stock = self._stock_classifier
         if attention_mask is not None and attention_mask.dim() == 2:
             arguments = _right_padded(arguments)
+            pad_token_id = self._pad_token_id()
+            if pad_token_id is None:
+                stock, pad_token_id = _with_makeshift_padding(stock, **arguments)
+            if input_ids is not None:
+                padding = arguments["attention_mask"] == 0
+                arguments["input_ids"] = arguments["input_ids"].masked_fill(padding, pad_token_id)
         if "use_cache" in self._stock_arguments:  # a decoder, whose classifier finds the last token by `input_ids`
             arguments["use_cache"] = False
             if input_ids is None and attention_mask is not None and not attention_mask.all():
@@ -182,7 +207,7 @@ class DPRMForSequenceClassification(PreTrainedModel):
             arguments["output_attentions"] = output_attentions
         if output_hidden_states is not None:
             arguments["output_hidden_states"] = output_hidden_states
-        stock_output = self._stock_classifier(**arguments, return_dict=True)
+        stock_output = stock(**arguments, return_dict=True)
 
         category_logits = stock_output.logits.float()
         reward = expected_reward(category_logits.softmax(-1), self.config.category_rewards)
@@ -387,6 +412,14 @@ class DPRMForSequenceClassification(PreTrainedModel):
         """Replace the backbone's token embeddings by `value` (`torch.nn.Module`)."""
         self.base_model.set_input_embeddings(value)
 
+    def _pad_token_id(self):
+        """That of the backbone; `None` where it has none, or one beyond its embeddings."""
+        pad_token_id = getattr(self.config.text_config.get_text_config(), "pad_token_id", None)
+        num_embeddings = getattr(self.get_input_embeddings(), "num_embeddings", None)
+        if pad_token_id is None or num_embeddings is None or 0 <= pad_token_id < num_embeddings:
+            return pad_token_id
+        return None
+
     def _init_weights(self, module):
         self._stock_classifier._init_weights(module)
 
@@ -423,3 +456,21 @@ def _right_padded(arguments):
         name: value.gather(1, order.view(*order.shape, *(1,) * (value.dim() - 2)).expand_as(value))
         for name, value in arguments.items()
     }
+
+
+@torch.compiler.disable
+def _with_makeshift_padding(stock, attention_mask, input_ids=None, **others):
+    """The stock classifier with a padding token for these right-padded rows, and its id, which ends none of them.
+
+    The classifier is a view on the same modules with a configuration of its own: the model's stays as it is, for other
+    threads and for saving.
+    """
+    ends = set()
+    if input_ids is not None:
+        last = attention_mask.ne(0).sum(1) - 1
+        ends = set(input_ids.gather(1, last.clamp(min=0).unsqueeze(1)).flatten().tolist())
+    pad_token_id = next(token for token in itertools.count() if token not in ends)
+    view = copy.copy(stock)
+    view.config = copy.deepcopy(stock.config)
+    view.config.get_text_config().pad_token_id = pad_token_id
+    return view, pad_token_id

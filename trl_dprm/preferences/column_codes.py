@@ -112,7 +112,11 @@ def encode_categories(
         if place is None:
             indices = "" if named_by_numbers else f" (or their indices, 0 to {len(categories) - 1})"
             known = f"the known names are {list(categories.names)}{indices}"
-            refuse_rows(codes == code, name, f"{value!r} is no category; {known}", row_of)
+            remedy = (
+                "correct the value, or give the categories that people chose among: `--category_names` and "
+                "`--category_rewards` on the command line, `PreferenceCategories(names, rewards)` in Python"
+            )
+            refuse_rows(codes == code, name, f"{value!r} is no category; {known}; {remedy}", row_of)
         places.append(place)
     return np.array([*places, -1], dtype=np.int32)[codes]
 

@@ -107,7 +107,10 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
     if not (path / CATEGORIES_FILE).is_file():
         raise FileExistsError(f"the output folder {str(path)!r} exists and holds other things; choose another.")
     if not overwrite:
-        raise FileExistsError(f"the output folder {str(path)!r} exists; choose another, or overwrite it.")
+        raise FileExistsError(
+            f"the output folder {str(path)!r} exists; choose another (`--output_dir`), or replace it by `--overwrite` "
+            "(in Python `overwrite=True`)."
+        )
 
 
 def _write_table(path: Path, table: pa.Table, description: str | None) -> None:

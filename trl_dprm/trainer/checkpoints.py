@@ -1,6 +1,7 @@
 """Training checkpoints that are whole: a run killed in the middle of a save never resumes from half of one."""
 
 import copy
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from transformers.utils import CONFIG_NAME
 from ..models import DPRMConfig
 
 _MARKER = ".incomplete"
+_STATE_FILE = "dprm_state.json"
 
 
 @contextmanager
@@ -84,6 +86,17 @@ def check_complete(checkpoint: Path) -> None:
             f"{checkpoint} is not a complete checkpoint: its saving was interrupted, or it is none. Resume from an "
             "earlier one, or with `resume_from_checkpoint=True` from the last complete one."
         )
+
+
+def save_num_tokens(checkpoint: Path, num_tokens: int) -> None:
+    """Write beside the trainer's state how many tokens were seen so far, over all processes."""
+    (checkpoint / _STATE_FILE).write_text(json.dumps({"num_tokens": num_tokens}) + "\n", encoding="utf-8")
+
+
+def load_num_tokens(checkpoint: Path) -> int:
+    """Read what `save_num_tokens` wrote; 0 for checkpoints of other trainers, which do not say."""
+    file = checkpoint / _STATE_FILE
+    return json.loads(file.read_text(encoding="utf-8"))["num_tokens"] if file.is_file() else 0
 
 
 def check_writable(output_dir: str) -> None:

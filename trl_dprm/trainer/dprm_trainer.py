@@ -24,13 +24,16 @@ from .checkpoints import (
     check_writable,
     incomplete_while_writing,
     last_complete_checkpoint,
+    load_num_tokens,
+    save_num_tokens,
 )
 from .collator import DataCollatorForDistributionalPreference, by_row, chosen_and_rejected
 from .dprm_training_arguments import DPRMTrainingArguments, check_training_arguments
 from .evaluation import evaluation_metrics, in_dataset_order
 from .model_loading import as_dprm, load_model, load_tokenizer, unwrap_peft
 from .peft_defaults import check_heads_are_saved, complete_peft_config, restore_float32_trainables
-from .preparation import prepare_dataset, warn_of_default_categories
+from .positions import num_positions
+from .preparation import effective_max_length, prepare_dataset, warn_of_default_categories
 from .prior_strength import prior_strength
 from .rows import PREPARED_COLUMNS
 from .step_metrics import batch_facts, batch_metrics
@@ -129,7 +132,9 @@ class DPRMTrainer(RewardTrainer):
         self._dprm_config = config = dprm.config
         self._base_model = config.name_or_path
         self.data_statistics = None
-        self.tokenization_rule = TokenizationRule(max_length=args.max_length)
+        self._num_positions = num_positions(config.text_config, dprm)
+        max_length = effective_max_length(args.max_length, self._num_positions)
+        self.tokenization_rule = TokenizationRule(max_length=max_length)
         self.distribution_loss = DistributionLoss(
             args.loss_type, args.loss_weights, config.category_positions, config.cost_matrix, args.transport_exponent
         )
@@ -178,6 +183,7 @@ class DPRMTrainer(RewardTrainer):
                 self._dprm_config.category_names,
                 args.dataset_num_proc,
                 on_votes=dataset_name != "train",
+                positions=self._num_positions,
             )
         if dataset_name == "train" and isinstance(prepared, Dataset):
             self.data_statistics = data_statistics(prepared)
@@ -357,6 +363,8 @@ class DPRMTrainer(RewardTrainer):
             resume_from_checkpoint = str(last_complete_checkpoint(Path(self.args.output_dir)))
         elif resume_from_checkpoint:
             check_complete(Path(resume_from_checkpoint))
+        if resume_from_checkpoint:
+            self._total_train_tokens = load_num_tokens(Path(resume_from_checkpoint))
         self.bradley_terry_scale.forget_gradient()  # of a step that was interrupted
         try:
             output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
@@ -384,6 +392,8 @@ class DPRMTrainer(RewardTrainer):
     def _save_checkpoint(self, model, trial):
         checkpoint = Path(self._get_output_dir(trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
         with incomplete_while_writing(checkpoint, self.args.should_save):
+            if self.args.should_save:
+                save_num_tokens(checkpoint, self._total_train_tokens)
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # other processes write their random states
 

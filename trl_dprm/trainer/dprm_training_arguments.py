@@ -9,6 +9,10 @@ from trl import RewardConfig
 from ..losses.distribution_loss import DISTRIBUTION_LOSSES
 from ..models import DPRMConfig
 
+RESUME_HELP = (
+    "Go on from a checkpoint: `true` for the last complete one in `output_dir`, or the folder of one. In Python pass "
+    "it to `train()`."
+)
 RANKING_LOSSES = ("bradley_terry", "win_probability")
 
 
@@ -73,6 +77,7 @@ class DPRMTrainingArguments(RewardConfig):
         default=1.0,
         metadata={"help": "Weight of the ranking loss over every pair, beside the distribution loss."},
     )
+    resume_from_checkpoint: str | None = field(default=None, metadata={"help": RESUME_HELP})
     bradley_terry_scale_learning_rate: float = field(
         default=0.1,
         metadata={

@@ -7,6 +7,7 @@ from trl import GRPOConfig, RewardConfig
 
 from ..models import DPRMConfig, DPRMForSequenceClassification
 from .dprm_training_arguments import DPRMTrainingArguments
+from .reading import naming_source
 
 
 def load_model(
@@ -24,7 +25,8 @@ def load_model(
     """
     options = loading_options(args, quantization_config)
     options.setdefault("dtype", "float32")
-    return DPRMForSequenceClassification.from_pretrained(path, **_categories(args), **options)
+    with naming_source(path, "model"):
+        return DPRMForSequenceClassification.from_pretrained(path, **_categories(args), **options)
 
 
 def loading_options(
@@ -56,7 +58,8 @@ def loading_options(
 def load_tokenizer(path: str, args: DPRMTrainingArguments) -> PreTrainedTokenizerBase:
     """The tokenizer that lies beside a model, at the same revision."""
     revision = (args.model_init_kwargs or {}).get("revision", "main")
-    return AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=args.trust_remote_code)
+    with naming_source(path, "model"):
+        return AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=args.trust_remote_code)
 
 
 def as_dprm(model: PreTrainedModel, args: DPRMTrainingArguments) -> PreTrainedModel:

@@ -9,6 +9,7 @@ from trl.data_utils import get_dataset_column_names
 
 from ..models import DPRMConfig
 from ..models.configuration_dprm import LIKERT_CATEGORY_NAMES
+from .dprm_training_arguments import DPRMTrainingArguments
 from .rows import PREPARED_COLUMNS, prepare_row
 from .tokenization import TokenizationRule
 from .vote_weights import VoteWeightCheck, check_vote_weights
@@ -24,6 +25,7 @@ def prepare_dataset(
     category_names: Sequence[str],
     num_proc: int | None = None,
     on_votes: bool = False,
+    positions: int | None = None,
 ) -> Dataset | IterableDataset:
     """Check and tokenise every row and leave out the overlong ones; a prepared dataset comes back as it is.
 
@@ -35,6 +37,7 @@ def prepare_dataset(
         category_names (`list[str]`): Of the model.
         num_proc (`int`, *optional*): Processes, for a dataset in memory.
         on_votes (`bool`): For evaluation, see `prepare_row`.
+        positions (`int`, *optional*): Most tokens that the backbone reads, for messages.
 
     Returns:
         The dataset with `PREPARED_COLUMNS`. A stream is checked row by row as it is read.
@@ -63,7 +66,28 @@ def prepare_dataset(
         desc=f"Checking and tokenizing {name} dataset",
     )
     check_vote_weights(dataset, name)
-    return prepared if rule.max_length is None else _without_overlong(prepared, name, rule.max_length)
+    return prepared if rule.max_length is None else _without_overlong(prepared, name, rule.max_length, positions)
+
+
+def effective_max_length(max_length: int | None, positions: int | None) -> int | None:
+    """The longest response that can be learned from, in tokens: the smaller bound.
+
+    Args:
+        max_length (`int`, *optional*): Of the arguments.
+        positions (`int`, *optional*): Most tokens that the backbone reads. A warning says where they bound a
+            `max_length` that was asked for.
+
+    >>> effective_max_length(1024, 512), effective_max_length(None, 512), effective_max_length(64, None)
+    (512, 512, 64)
+    """
+    if positions is None or (max_length is not None and max_length <= positions):
+        return max_length
+    if max_length not in (None, DPRMTrainingArguments.max_length):  # neither unbounded nor the default
+        logger.warning(
+            f"`max_length={max_length}` is more than the backbone reads (`max_position_embeddings`): rows beyond "
+            f"{positions} tokens are left out. For longer ones choose a backbone with more positions."
+        )
+    return positions
 
 
 def warn_of_default_categories(config: DPRMConfig) -> None:
@@ -88,18 +112,22 @@ def _check_distinct(item_ids, name):
             )
 
 
-def _without_overlong(prepared, name, limit):
+def _without_overlong(prepared, name, limit, positions):
     """Leave out rows beyond the limit, with a warning; an error where none is left."""
     kept = prepared.filter(_fits, fn_kwargs={"limit": limit}, desc=f"Filtering {name} dataset")
+    reason, remedy = "", "Raise it, or set it to None."
+    if limit == positions:
+        reason = ", all that the backbone reads (`max_position_embeddings`),"
+        remedy = "Shorten them, or choose a backbone with more positions."
     if len(kept) == 0:
         raise ValueError(
-            f"All {len(prepared)} rows of the {name} dataset are longer than `max_length={limit}` tokens. Raise it, "
-            "or set it to None."
+            f"All {len(prepared)} rows of the {name} dataset are longer than `max_length={limit}` tokens"
+            f"{reason.rstrip(',')}. {remedy}"
         )
     if len(kept) < len(prepared):
         logger.warning(
             f"{len(prepared) - len(kept)} of {len(prepared)} rows of the {name} dataset are longer than "
-            f"`max_length={limit}` tokens and are left out."
+            f"`max_length={limit}` tokens{reason} and are left out."
         )
     return kept
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -53,6 +55,29 @@ def require_existing_if_path(source: str, what: str) -> None:
             f"No {what} at {Path(source).expanduser().absolute()}. `{source}` is read as a path: correct it, or give "
             "a Hub id such as `owner/name`."
         )
+
+
+@contextmanager
+def naming_source(source: str, what: str) -> Iterator[None]:
+    """Refuse a path that does not exist, and let errors of reading name what was asked for: the Hub's may not.
+
+    Args:
+        source (`str`): `PATH|HUB_ID`.
+        what (`str`): What should be there, for the message.
+
+    Raises:
+        FileNotFoundError: as `require_existing_if_path`.
+        OSError: naming the source, if it is no path and cannot be read as a Hub id.
+    """
+    require_existing_if_path(source, what)
+    try:
+        yield
+    except OSError as error:
+        if os.path.exists(source):
+            raise
+        raise OSError(
+            f"The {what} `{source}` is no path in {Path.cwd()}, so it was read as a Hub id: {error}"
+        ) from error
 
 
 def read_splits(source: str, config: str | None = None, streaming: bool = False) -> DatasetDict | IterableDatasetDict:

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..models import DPRMForSequenceClassification
 from ..models.distributions import reward_variance
+from .positions import num_positions
 from .rows import response_columns, response_token_ids
 from .tokenization import TokenizationRule
 
@@ -40,8 +41,7 @@ def score_dataset(
             `chosen` and `rejected`.
         batch_size (`int`): Responses at a time.
         max_length (`int`, *optional*):
-            Longest response with its prompt, in tokens. Defaults to that of training, or else to the number of
-            positions of the backbone.
+            Longest response with its prompt, in tokens. Defaults to that of training, within what the backbone reads.
         overlong (`str`):
             What to do with longer ones: `"refuse"`, `"score"` in full or `"skip"` (`None` as scores). There is no
             truncation: the reward of a cut text is not the reward of the text.
@@ -133,9 +133,10 @@ def right_padded(ids: Sequence[Sequence[int]], pad_token_id: int, device: torch.
 
 
 def longest_response(model: DPRMForSequenceClassification) -> int | None:
-    """Length in tokens of the longest row that training took, or else the backbone's number of positions."""
+    """Length in tokens of the longest row that training took, and that the backbone reads."""
     trained = TokenizationRule.from_config(model.config.tokenization).max_length
-    return trained or getattr(model.config.text_config, "max_position_embeddings", None)
+    positions = num_positions(model.config.text_config, model)
+    return min((bound for bound in (trained, positions) if bound is not None), default=None)
 
 
 def _tokenize(dataset, tokenizer, rule):

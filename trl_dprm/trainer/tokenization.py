@@ -1,9 +1,10 @@
 """The rule from text to token ids: a reward belongs to ids, so whatever scores text must make the same ones."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from accelerate.logging import get_logger
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 logger = get_logger(__name__)
 
@@ -22,7 +23,7 @@ class TokenizationRule:
         add_special_tokens (`bool`):
             Whether plain text gets the tokenizer's special tokens. Chat templates bring theirs.
         append_eos (`bool`): Whether plain text gets the EOS token where it does not end with it already.
-        max_length (`int` or `None`): Longest sequence seen in training, in tokens; longer ones were left out.
+        max_length (`int` or `None`): Longest sequence that training took, in tokens; longer ones were left out.
 
     Example:
 
@@ -70,6 +71,7 @@ class TokenizationRule:
         Raises:
             TypeError: if the response is of another type, or one of prompt and completion is plain text and the other
                 a conversation.
+            ValueError: for a conversation, if the tokenizer has no chat template.
         """
         if not isinstance(completion, str | list):
             raise TypeError(f"The response is {type(completion).__name__}: give plain text or a list of messages.")
@@ -80,6 +82,7 @@ class TokenizationRule:
             )
         text = completion if prompt is None else prompt + completion
         if not isinstance(text, str):
+            require_chat_template(tokenizer, chat_template_kwargs)
             template = tokenizer.apply_chat_template(
                 text, tokenize=True, return_dict=True, tools=tools, **(chat_template_kwargs or {})
             )
@@ -87,6 +90,25 @@ class TokenizationRule:
         if self.append_eos and tokenizer.eos_token is not None and not completion.endswith(tokenizer.eos_token):
             text += tokenizer.eos_token
         return list(tokenizer(text, add_special_tokens=self.add_special_tokens)["input_ids"])
+
+
+def require_chat_template(
+    processing_class: PreTrainedTokenizerBase | ProcessorMixin, options: Mapping | None = None
+) -> None:
+    """Refuse a conversation that no chat template turns into text.
+
+    Args:
+        processing_class ([`~transformers.PreTrainedTokenizerBase`] or [`~transformers.ProcessorMixin`]): The reader.
+        options (`dict`, *optional*): For the chat template; a `chat_template` may be among them.
+
+    Raises:
+        ValueError: naming the remedies.
+    """
+    if not getattr(processing_class, "chat_template", None) and not (options or {}).get("chat_template"):
+        raise ValueError(
+            "this is a conversation, but the tokenizer has no chat template. Set `tokenizer.chat_template`, use a "
+            "chat model's tokenizer, or give plain text."
+        )
 
 
 def warn_if_eos_is_pad(tokenizer: PreTrainedTokenizerBase) -> None:
