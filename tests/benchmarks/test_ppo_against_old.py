@@ -7,7 +7,8 @@ made once, in the folder that `TRL_DPRM_OLD_TRL` names (default: `trl-dprm/trl-1
     grep -v '^trl==' constraints.txt > old.txt
     $TRL_DPRM_OLD_TRL/bin/pip install -c old.txt trl==1.12.0 torch peft psutil
 
-`TRL_DPRM_BENCHMARK_ROUNDS` (default 3) sets how often the sides take turns. Each turn is a process with one thread.
+`TRL_DPRM_BENCHMARK_ROUNDS` (default 3) sets how often the sides take turns. Each turn is a process with one thread;
+speeds are episodes per processor second, which others on the machine disturb less, and wall-clock is printed too.
 """
 
 import json
@@ -82,10 +83,10 @@ def take_turns(interpreters: dict[str, str], workload: Path) -> dict[str, list[d
     return results
 
 
-def speed_ratio(results, side):
-    """Episodes per second against the old trainer's, the median over rounds."""
+def speed_ratios(results, side, clock="processor_second"):
+    """Episodes per second against the old trainer's, of every round."""
     pairs = zip(results[side], results["old"], strict=True)
-    return median(ours["episodes_per_second"] / theirs["episodes_per_second"] for ours, theirs in pairs)
+    return [ours[f"episodes_per_{clock}"] / theirs[f"episodes_per_{clock}"] for ours, theirs in pairs]
 
 
 def bytes_of(results, side, above=()):
@@ -101,7 +102,7 @@ def activations(results, side):
 def report(name, results):
     print(f"\n{name}, {ROUNDS} rounds, one thread:")
     for side in SIDES:
-        speed = median(run["episodes_per_second"] for run in results[side])
+        speed = median(run["episodes_per_processor_second"] for run in results[side])
         sizes = {
             "peak": bytes_of(results, side),
             "imports": median(run["imports"] for run in results[side]),
@@ -109,18 +110,35 @@ def report(name, results):
             "above these": activations(results, side),
         }
         megabytes = ", ".join(f"{what} {size / 1e6:,.0f} MB" for what, size in sizes.items())
-        print(f"  {side:6} {speed:8.2f} episodes/s, {megabytes}")
+        print(f"  {side:6} {speed:8.2f} episodes per processor second, {megabytes}")
     for side in SIDES[1:]:
         total = bytes_of(results, side) / bytes_of(results, "old")
         above = activations(results, side) / activations(results, "old")
-        each = ", ".join(
-            f"{a['episodes_per_second'] / b['episodes_per_second']:.2f}"
-            for a, b in zip(results[side], results["old"], strict=True)
-        )
+        speed, wall = speed_ratios(results, side), speed_ratios(results, side, "second")
+        each = ", ".join(f"{ratio:.2f}" for ratio in speed)
         print(
-            f"  {side} / old: {speed_ratio(results, side):.2f} times the episodes per second (rounds: {each}), "
-            f"{total:.2f} of the total memory, {above:.2f} of the memory above weights"
+            f"  {side} / old: {median(speed):.2f} times the episodes per processor second (rounds: {each}), "
+            f"{median(wall):.2f} by wall-clock, {total:.2f} of the total memory, {above:.2f} of that above weights"
         )
+
+
+def goals_of(results, like_for_like_memory, shared):
+    """What the comparison is to show: by name, a ratio to the old trainer and whether it is good enough."""
+    speed, shared_speed = (median(speed_ratios(results, side)) for side in ("new", "shared"))
+    goals = {"like for like, speed": (speed, speed >= 1)}
+    if like_for_like_memory:
+        above = activations(results, "new") / activations(results, "old")
+        goals["like for like, memory above weights"] = above, above <= MEMORY_SHARE
+    if shared:
+        total = bytes_of(results, "shared") / bytes_of(results, "old")
+        goals["shared backbone, speed"] = shared_speed, shared_speed >= SHARED_SPEED
+        goals["shared backbone, total memory"] = total, total <= MEMORY_SHARE
+    return goals
+
+
+def check(goals):
+    missed = [f"{name}: {ratio:.3f} of the old trainer's" for name, (ratio, is_met) in goals.items() if not is_met]
+    assert not missed, "; ".join(missed)
 
 
 def test_story_model(interpreters, shared_data, tmp_path):
@@ -131,15 +149,17 @@ def test_story_model(interpreters, shared_data, tmp_path):
     workload = story_workload(story_model, tmp_path, rollouts=6)
     results = take_turns(interpreters, workload.write(tmp_path / "workload.json"))
     report("story model", results)
-    assert speed_ratio(results, "new") >= 1
+    check(goals_of(results, like_for_like_memory=False, shared=False))
 
 
-def test_llama_of_fifty_million_parameters(interpreters, tmp_path):
-    """Like for like; and the shared backbone, another configuration: adapters in the upper half of the layers."""
-    workload = llama_workload(tmp_path, episodes=16, rollouts=3)
+@pytest.mark.parametrize(("prompt_lengths", "epochs"), [((8, 16), 2), ((96, 128), 4)], ids=["short", "long"])
+def test_llama_of_fifty_million_parameters(interpreters, tmp_path, prompt_lengths, epochs):
+    """Like for like; and the shared backbone, another configuration: adapters in the upper half of the layers.
+
+    TRL's TL;DR example has prompts of up to 512 tokens, and four epochs are the old default. Short prompts and two
+    epochs are harder: more of the time goes into rollouts, where the old trainer has log-probabilities for nothing.
+    """
+    workload = llama_workload(tmp_path, prompt_lengths, episodes=16, rollouts=3, num_ppo_epochs=epochs)
     results = take_turns(interpreters, workload.write(tmp_path / "workload.json"))
-    report("52 M llama, 32,000 tokens", results)
-    assert speed_ratio(results, "new") >= 1
-    assert activations(results, "new") <= MEMORY_SHARE * activations(results, "old")
-    assert speed_ratio(results, "shared") >= SHARED_SPEED
-    assert bytes_of(results, "shared") <= MEMORY_SHARE * bytes_of(results, "old")
+    report(f"52 M llama, 32,000 tokens, prompts of {prompt_lengths} tokens, {epochs} epochs", results)
+    check(goals_of(results, like_for_like_memory=True, shared=True))

@@ -10,6 +10,7 @@ from datasets.utils.logging import disable_progress_bar
 from tiny_models import tiny_stock_model
 
 from trl_dprm import DPRMForSequenceClassification
+from trl_dprm.ppo.critic import new_value_head
 from trl_dprm.ppo.expected_reward_ppo_config import ExpectedRewardPPOConfig
 from trl_dprm.ppo.expected_reward_ppo_trainer import ExpectedRewardPPOTrainer
 
@@ -95,3 +96,16 @@ def make_ppo_in(backbone, reward_folder, prompts):
 def make_ppo(make_ppo_in, tmp_path):
     """`make_ppo_in` with a folder for this test."""
     return partial(make_ppo_in, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def value_heads_that_say_something(monkeypatch):
+    """New value heads are zeros, which would make tests of values easy to pass: here they are random, by the seed."""
+
+    def random_head(config):
+        head = new_value_head(config)
+        torch.nn.init.normal_(head.weight, std=0.2)
+        return head
+
+    monkeypatch.setattr("trl_dprm.ppo.critic.new_value_head", random_head)
+    monkeypatch.setattr("trl_dprm.ppo.shared_backbone.new_value_head", random_head)

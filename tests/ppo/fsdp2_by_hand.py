@@ -40,6 +40,7 @@ def make_trainer(backbone, reward_adapter, output, shared):
     ppo = ExpectedRewardPPOTrainer(
         backbone, reward_adapter, args=args, train_dataset=prompts, peft_config=lora() if shared else None
     )
+    ppo.reads_log_probs = False  # as under FSDP, which this process does not know of
     if shared:
         shake([p for p in ppo.model.parameters() if p.requires_grad])
     return ppo
@@ -117,6 +118,7 @@ def run(backbone, reward_adapter, output):
             ppo = make_trainer(backbone, reward_adapter, output, kind != "separate")
             if name != "whole":
                 shard(ppo.model)
+                ppo.reads_log_probs = False  # as in a trainer that was started under FSDP
             torch.save(look(ppo, folder, "checkpointed" in kind), f"{output}/{kind}-{name}-{rank}.part")
             dist.barrier()
             if name != "whole" or rank == 0:

@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_models import tiny_stock_model
+from tiny_models import tiny_config, tiny_stock_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainerCallback
 
 from trl_dprm import DPRMForSequenceClassification
-from trl_dprm.ppo.critic import Critic, is_causal
+from trl_dprm.ppo.critic import Critic, is_causal, new_value_head
 
 
 def constant(completion_ids, **columns):
@@ -28,7 +28,6 @@ def test_a_dprm_lends_its_backbone_to_a_fresh_head(make_ppo, reward_folder, as_p
     assert same_tensors(critic.backbone, dprm.base_model)
     assert critic.head.weight.shape == (1, 32) and critic.head.bias is None
     assert not any(torch.equal(critic.head.weight[0], row) for row in dprm.score.weight)
-    assert critic.head.weight.std().item() == pytest.approx(33**-0.5, rel=0.5)
 
 
 @pytest.mark.parametrize("as_path", [True, False], ids=["path", "instance"])
@@ -196,3 +195,9 @@ def test_checkpointing_reaches_the_critic_and_changes_no_gradient(make_ppo):
     assert trainer.critic.backbone.is_gradient_checkpointing
     for name, norm in plain.norms[0].items():
         assert checkpointed.norms[0][name] == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_new_head_says_nothing_until_it_has_learned():
+    head = new_value_head(tiny_config("llama"))
+    assert (head.in_features, head.out_features, head.bias, head.weight.dtype) == (32, 1, None, torch.float32)
+    assert head.weight.requires_grad and not head.weight.any()

@@ -230,6 +230,15 @@ class TestBadDatasets:
         with pytest.raises(ValueError, match="Row 0 of the train dataset: the prompt has"):
             prepared(rows, processing_class=own_tokenizer, tools=[weather])
 
+    @pytest.mark.parametrize("kind", ["map-style", "stream"])
+    def test_a_conversation_without_a_chat_template(self, kind, prepared, own_tokenizer):
+        own_tokenizer.chat_template = None
+        rows = texts(*[[{"role": "user", "content": "x"}]] * 2)
+        with pytest.raises(ValueError, match="Row 0 of the train dataset, column `prompt`: this is a conv.* Set `tok"):
+            list(prepared(rows if kind == "map-style" else stream(rows), processing_class=own_tokenizer))
+        template = {"chat_template": "{{ messages[0]['content'] }}"}
+        prepared(rows, processing_class=own_tokenizer, chat_template_kwargs=template)
+
     EMPTY = r"The train dataset is empty. Check how it was made, and the name of its split"
 
     @pytest.mark.parametrize("dataset", [Dataset.from_dict({"prompt": []}), Dataset.from_dict({}), stream([])])

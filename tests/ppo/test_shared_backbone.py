@@ -96,6 +96,9 @@ def test_rewards_equal_those_of_the_dprm_alone(make_shared, reward_adapter):
     with torch.no_grad():
         expected = alone(ids, mask).category_logits
         assert torch.equal(ppo._read_category_logits(ids, mask), expected)
+        padded_otherwise = ids.masked_fill(mask == 0, 9)
+        assert torch.equal(ppo._read_category_logits(padded_otherwise, mask), expected)
+        assert torch.equal(alone(padded_otherwise, mask).category_logits, expected)
     assert expected.std(0).min() > 1e-4, "the adapter does not tell completions apart"
 
     prompts, completions = ["tell me", "tell me of it"], ["</s>", " it is 5"]

@@ -22,6 +22,7 @@ from transformers import (
 
 from ..models import DPRMConfig, DPRMForSequenceClassification
 from ..rewards.tokenizers import knows_ids_of, stored_tokenizer, text_tokenizer
+from ..trainer.reading import naming_source
 from .readouts import language_model
 
 CRITIC_NAME = "value_model"
@@ -34,9 +35,9 @@ class Critic(nn.Module):
     Args:
         backbone ([`~transformers.PreTrainedModel`]): A causal decoder without a head.
         head (`torch.nn.Linear`, *optional*):
-            From the hidden size to one value. Default: a new one with weights of standard deviation
-            \\(1 / \\sqrt{d + 1}\\) and no bias (Huang et al. 2403.17031, detail on the initialisation of the value
-            head). It is float32 and runs without autocast.
+            From the hidden size to one value. Default: a new one of zeros without bias (differs: Huang et al.
+            2403.17031 draw its weights with standard deviation \\(1 / \\sqrt{d + 1}\\)). It is float32 and runs
+            without autocast.
 
     Raises:
         TypeError: for an encoder: its value of a state would know the tokens that follow.
@@ -81,10 +82,12 @@ def last_hidden_states(backbone: nn.Module, input_ids: torch.Tensor, attention_m
 
 
 def new_value_head(config: PreTrainedConfig) -> nn.Linear:
-    """A fresh, unbounded head in float32 for a backbone with this configuration."""
-    hidden_size = config.get_text_config().hidden_size
-    head = nn.Linear(hidden_size, 1, bias=False, dtype=torch.float32)
-    nn.init.normal_(head.weight, std=(hidden_size + 1) ** -0.5)
+    """A fresh, unbounded head in float32 for a backbone with this configuration: it says 0 until it has learned.
+
+    A random head is noise of its own size, which the first rollouts' advantages would be made of.
+    """
+    head = nn.Linear(config.get_text_config().hidden_size, 1, bias=False, dtype=torch.float32)
+    nn.init.zeros_(head.weight)
     return head
 
 
@@ -231,7 +234,8 @@ def _check_tokenizer(folder, tokenizer):
 def _load(path, model_init_kwargs):
     options = {name: value for name, value in model_init_kwargs.items() if name != "quantization_config"}
     options.setdefault("dtype", torch.float32)  # it is trained
-    config = AutoConfig.from_pretrained(path, trust_remote_code=options.get("trust_remote_code", False))
+    with naming_source(path, "value model"):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=options.get("trust_remote_code", False))
     if config.model_type == DPRMConfig.model_type:
         return DPRMForSequenceClassification.from_pretrained(path, **options)
     architecture = (config.architectures or [""])[0]

@@ -1,9 +1,11 @@
 """Setting up a trainer's engine: reference, critic, and what ends a completion, each as TRL has set up its policy."""
 
+from accelerate.utils import DistributedType
 from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
 from .critic import Critic, attach_critic, without_critic
+from .log_prob_readout import has_plain_head, log_prob_readout
 from .readouts import Readout, add_readouts
 
 
@@ -38,12 +40,28 @@ def set_reference(trainer, reference) -> None:
         disable_dropout_in_model(reference)
     cast = trainer.args.cast_lm_head_to_fp32
     add_fused_lm_head(reference, temperature=trainer.temperature, cast_lm_head_to_fp32=cast)
+    if trainer.reads_log_probs:
+        add_readouts(reference, {"log_probs": log_prob_readout(reference, trainer.temperature)})
     if trainer.is_deepspeed_enabled:
         trainer.ref_model = prepare_deepspeed(reference, trainer.accelerator)
     elif trainer.is_fsdp_enabled:
         trainer.ref_model = prepare_fsdp(reference, trainer.accelerator)
     else:
         trainer.ref_model = trainer.accelerator.prepare_model(reference, evaluation_mode=True)
+
+
+def reads_log_probs(trainer, reference) -> bool:
+    """Whether log-probabilities come by our read-out or, as in TRL, by its fused head, which every engine knows.
+
+    Args:
+        trainer ([`ExpectedRewardPPOTrainer`]): With its policy set up.
+        reference ([`~transformers.PreTrainedModel`] or `None`): Of `frozen_reference`.
+    """
+    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        return False
+    if trainer.args.cast_lm_head_to_fp32 or trainer.aux_loss_enabled:
+        return False
+    return all(has_plain_head(model) for model in (trainer.model, reference) if model is not None)
 
 
 def set_critic(trainer, critic: Critic, readouts: dict[str, Readout]) -> None:
@@ -57,6 +75,9 @@ def set_critic(trainer, critic: Critic, readouts: dict[str, Readout]) -> None:
     if trainer.args.disable_dropout:
         disable_dropout_in_model(critic)
     attach_critic(trainer.model, critic)
+    if trainer.reads_log_probs:
+        log_probs = log_prob_readout(trainer.model, trainer.temperature, trainer._entropy_bonus_enabled)
+        readouts = {**readouts, "log_probs": log_probs}
     add_readouts(trainer.model, readouts)
     if trainer.use_vllm:
         sync_weights = trainer.vllm_generation.sync_weights
@@ -66,6 +87,19 @@ def set_critic(trainer, critic: Critic, readouts: dict[str, Readout]) -> None:
                 sync_weights()
 
         trainer.vllm_generation.sync_weights = sync_policy
+
+
+def takes_losses_apart(trainer) -> bool:
+    """Whether value loss and policy loss each have a backward pass of their own.
+
+    Not with several processes, whose engines (DDP, FSDP, DeepSpeed) take one backward pass for the end of a step; nor
+    with LOMO, whose backward pass is the optimizer's step.
+
+    Args:
+        trainer ([`ExpectedRewardPPOTrainer`]): In training.
+    """
+    is_single = trainer.accelerator.distributed_type == DistributedType.NO and trainer.args.n_gpu <= 1
+    return is_single and not trainer.accelerator.has_lomo_optimizer
 
 
 def expect_every_parameter(args) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from trl import GRPOConfig
 
 from ..rewards.statistics import STATISTICS
+from ..trainer.dprm_training_arguments import RESUME_HELP
 from .removed_options import ALIASES, COMPUTED_OPTIONS, REFUSED_OPTIONS, refusal
 
 # Canonical names whose default differs from GRPO's: the fields default to `None`, "not given".
@@ -120,6 +121,8 @@ class ExpectedRewardPPOConfig(GRPOConfig):
 
     ```
     """
+
+    resume_from_checkpoint: str | None = field(default=None, metadata={"help": RESUME_HELP})
 
     # TRL's names, with the old PPOConfig's defaults
     learning_rate: float = field(default=3e-6, metadata={"help": "The initial learning rate for AdamW."})

@@ -32,7 +32,14 @@ from .advantages import masked_mean
 from .clipped_losses import clipped_value_loss
 from .constructor import check_arguments, check_models, rewards_of, safe_tokenizer
 from .critic import find_critic, make_critic
-from .engine import add_stop_token, expect_every_parameter, set_critic, set_reference
+from .engine import (
+    add_stop_token,
+    expect_every_parameter,
+    reads_log_probs,
+    set_critic,
+    set_reference,
+    takes_losses_apart,
+)
 from .engine_checks import check_engine, loaded_whole
 from .expected_reward_ppo_config import ExpectedRewardPPOConfig
 from .kl import approximate_kl
@@ -191,6 +198,7 @@ class ExpectedRewardPPOTrainer(PolicyAndCriticCheckpoints, GRPOTrainer):
         self._log_probs = None  # of the last forward with gradients
 
         add_stop_token(self, args.stop_token_id)
+        self.reads_log_probs = reads_log_probs(self, reference)
         set_reference(self, reference)
         if self.shared is None:
             set_critic(self, critic.to(self.model.device), {"values": critic})
@@ -243,13 +251,27 @@ class ExpectedRewardPPOTrainer(PolicyAndCriticCheckpoints, GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, **options):
         """As TRL's; passes without gradients go by `local_rollout_forward_batch_size`, log probabilities are kept."""
+        tensors = model, input_ids, attention_mask, logits_to_keep
+        batch_size = options.pop("batch_size", None)
         if not torch.is_grad_enabled():
-            options["batch_size"] = self.args.local_rollout_forward_batch_size
-        outputs = super()._get_per_token_logps_and_entropies(
-            model, input_ids, attention_mask, logits_to_keep, **options
-        )
+            batch_size = self.args.local_rollout_forward_batch_size
+        is_text = all(value is None or isinstance(value, bool) for value in options.values())
+        if self.reads_log_probs and is_text:
+            log_probs, entropies = self._read_log_probs(*tensors, batch_size or len(input_ids))
+            outputs = log_probs, entropies if options.get("compute_entropy") else None, None
+        else:
+            outputs = super()._get_per_token_logps_and_entropies(*tensors, batch_size=batch_size, **options)
         self._log_probs = outputs[0].detach()
         return outputs
+
+    def _read_log_probs(self, model, input_ids, attention_mask, length, batch_size):
+        """Log-probabilities and entropies of the last `length` tokens, by `log_prob_readout`."""
+        parts = []
+        for ids, mask in zip(input_ids.split(batch_size), attention_mask.split(batch_size), strict=True):
+            options = {"readout": "log_probs", "readout_options": {"length": length}}
+            with self.accelerator.autocast():
+                parts.append(model(input_ids=ids, attention_mask=mask, **options))
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         self._rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -321,23 +343,33 @@ class ExpectedRewardPPOTrainer(PolicyAndCriticCheckpoints, GRPOTrainer):
         column.extend(means)
 
     def _compute_loss(self, model, inputs):
-        """TRL's policy loss without its KL term, which is in the reward, plus `vf_coef` times the value loss."""
-        beta, self.beta = self.beta, 0.0
-        try:
-            policy_loss = super()._compute_loss(model, inputs)
-        finally:
-            self.beta = beta
-        log_probs, mask = self._log_probs, inputs["loss_mask"]
+        """TRL's policy loss without its KL term, which is in the reward, plus `vf_coef` times the value loss.
+
+        A single process learns from the value loss at once, before the policy's graph comes into being: policy and
+        critic have no trained parameter in common, and of their graphs only one need be in memory.
+        """
+        mask = inputs["loss_mask"]
         input_ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         attention_mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         values = self._values(model, input_ids, attention_mask, mask.size(1))
         targets = inputs["old_values"], inputs["returns"], self.args.cliprange_value
         value_loss = (clipped_value_loss(values, *targets) * mask).sum() / self._tokens_per_step(inputs)
+        value_loss = self.args.vf_coef * value_loss
+        if self.model.training and torch.is_grad_enabled() and takes_losses_apart(self):
+            self.accelerator.backward(value_loss)
+            values, value_loss = values.detach(), value_loss.detach()
+
+        beta, self.beta = self.beta, 0.0
+        try:
+            policy_loss = super()._compute_loss(model, inputs)
+        finally:
+            self.beta = beta
+        log_probs = self._log_probs
         if self.model.training:
             self.kl_limit.watch(approximate_kl(log_probs, inputs["old_per_token_logps"]), mask)
         facts = step_facts(values.detach(), *targets, log_probs, inputs["old_per_token_logps"], mask)
         self._log_step(policy_loss.detach(), facts)
-        return policy_loss + self.args.vf_coef * value_loss
+        return policy_loss + value_loss
 
     def _tokens_per_step(self, inputs):
         """Mean number of tokens in an optimizer step on one process: TRL's denominator of the `dapo` loss."""
@@ -380,6 +412,7 @@ class ExpectedRewardPPOTrainer(PolicyAndCriticCheckpoints, GRPOTrainer):
             and, of a DPRM, one per category; `None` without an evaluation set.
         """
         if self.eval_dataset is None:
+            logger.warning("There is no `eval_dataset` whose prompts could be completed: nothing is generated.")
             return None
         with greedy_generation(self):
             table = complete_evaluation_prompts(self, sampling)

@@ -9,6 +9,7 @@ from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, Pre
 from trl.trainer.utils import create_model_from_path, get_config_model_id
 
 from ..trainer.model_loading import loading_options
+from ..trainer.reading import naming_source
 from .expected_reward_ppo_config import ExpectedRewardPPOConfig
 
 logger = get_logger(__name__)
@@ -34,7 +35,8 @@ def load_policy(
                 "Pass its folder or Hub id as `model`, or load it with them."
             )
         return model
-    return create_model_from_path(model, **loading_options(args, quantization_config))
+    with naming_source(model, "model"):
+        return create_model_from_path(model, **loading_options(args, quantization_config))
 
 
 def load_processing_class(

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from trl.data_utils import is_conversational
 from trl.trainer.utils import global_then_local_main_first
 
+from ..trainer.tokenization import require_chat_template
 from .constructor import tokenizer_of
 from .expected_reward_ppo_config import ExpectedRewardPPOConfig
 
@@ -166,6 +167,11 @@ def check_prompts(
             )
         if not isinstance(processing_class, ProcessorMixin) and all(column[k] is None for column in media):
             measured.append((row, prompt))
+        if not isinstance(prompt, str):
+            try:
+                require_chat_template(processing_class, template)
+            except ValueError as error:
+                raise ValueError(f"Row {row} of the {name} dataset, column `prompt`: {error}") from None
     for row, ids in _token_ids(measured, processing_class, template):
         check_ids(ids, row, name, processing_class, vocabulary_size, longest, max_completion_length)
 

@@ -8,7 +8,7 @@ import torch
 from accelerate.utils import is_peft_model
 from transformers import PreTrainedModel
 
-Readout = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Readout = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
 
 
 def language_model(policy: PreTrainedModel) -> PreTrainedModel:
@@ -21,20 +21,21 @@ def add_readouts(policy: PreTrainedModel, readouts: dict[str, Readout]) -> None:
 
     The critic (and in shared mode the reward) is reached through the policy's own forward, so that DDP, FSDP and
     DeepSpeed see one model: what they hook to a forward happens whichever read-out is asked for. Without `readout` the
-    forward is what it was. Call it after TRL has put its fused language-model head there.
+    forward is what it was. Call it after TRL has put its fused language-model head there. `readout_options`, a `dict`,
+    may go with `readout`: further keywords for the function.
 
     Args:
         policy ([`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]): Its language model's `forward` is replaced.
         readouts (`dict[str, Callable]`): By name, functions of `input_ids` and `attention_mask`, both of shape
-            *(batch_size, length)*.
+            *(batch_size, length)*, and of `readout_options`.
     """
     model = language_model(policy)
     plain_forward = model.forward
 
     @functools.wraps(type(model).forward)  # `generate` checks its arguments against this signature
-    def forward(self, *args, readout=None, **kwargs):
+    def forward(self, *args, readout=None, readout_options=None, **kwargs):
         if readout is None:
             return plain_forward(*args, **kwargs)
-        return readouts[readout](kwargs["input_ids"], kwargs["attention_mask"])
+        return readouts[readout](kwargs["input_ids"], kwargs["attention_mask"], **(readout_options or {}))
 
     model.forward = MethodType(forward, model)

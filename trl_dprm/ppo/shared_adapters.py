@@ -15,7 +15,7 @@ from ..models import DPRMConfig
 from ..rewards.reward_function import RewardModelFunction
 from ..rewards.statistics import RewardStatistic
 from ..rewards.tokenizers import same_tokenizer, stored_tokenizer, text_tokenizer
-from ..trainer.reading import require_existing_if_path
+from ..trainer.reading import naming_source
 from .expected_reward_ppo_config import ExpectedRewardPPOConfig
 from .readouts import Readout
 
@@ -160,9 +160,10 @@ def read_reward_adapter(source: object) -> RewardAdapter:
             "backbone."
         )
     source = str(source)
-    require_existing_if_path(source, "reward adapter")
-    description, _ = DPRMConfig.get_config_dict(source)
-    if find_adapter_config_file(source) is None:
+    with naming_source(source, "reward adapter"):
+        description, _ = DPRMConfig.get_config_dict(source)
+        adapter_file = find_adapter_config_file(source)
+    if adapter_file is None:
         raise ValueError(
             f"`{source}` holds no adapter (`adapter_config.json`), but `share_backbone=True` puts the reward on the "
             "policy's backbone as one. Train it by `DPRMTrainer(..., peft_config=LoraConfig())`, or leave "

@@ -68,12 +68,12 @@ class SharedBackbone:
         """Logits of shape *(batch_size, num_categories)*, float32, as the DPRM of its own reads them: without dropout.
 
         Args:
-            input_ids, attention_mask (`torch.Tensor` of shape *(batch_size, length)*): Padded on the right, by the
-                padding token of the reward's configuration.
+            input_ids, attention_mask (`torch.Tensor` of shape *(batch_size, length)*): Padded on the right.
         """
         with self.adapter(REWARD), _evaluating(self._backbone):
             hidden_states = last_hidden_states(self._backbone, input_ids, attention_mask)
-        tokens = input_ids != self.reward.config.get_text_config().pad_token_id  # stock pooling goes by the id
+        pad_token_id = self.reward.config.get_text_config().pad_token_id
+        tokens = attention_mask.bool() & (input_ids != pad_token_id)  # stock pooling skips it at the end of a row
         last = (tokens * torch.arange(tokens.size(1), device=tokens.device)).argmax(-1)
         rows = torch.arange(len(last), device=last.device)
         self.reward.head.to(hidden_states.device)

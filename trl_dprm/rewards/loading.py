@@ -22,7 +22,7 @@ from trl.trainer.utils import get_callable_name
 from ..models import DPRMConfig, DPRMForSequenceClassification
 from ..models.checkpoint_dprm import quiet_loading_report
 from ..trainer.model_loading import unwrap_peft
-from ..trainer.reading import require_existing_if_path
+from ..trainer.reading import naming_source
 from .finite_rewards import finite_rewards
 from .reward_function import RewardModelFunction, check_is_reward_model
 from .statistics import RewardStatistic
@@ -210,9 +210,9 @@ def _check_statistic_is_used(statistic, functions):
 
 
 def _load_model(path, options):
-    require_existing_if_path(path, "reward model")
     hub_arguments = _chosen(options, _HUB_ARGUMENTS)
-    description, _ = DPRMConfig.get_config_dict(path, **hub_arguments)
+    with naming_source(path, "reward model"):
+        description, _ = DPRMConfig.get_config_dict(path, **hub_arguments)
     adapter_file = find_adapter_config_file(path, **hub_arguments)
     if description.get("model_type") == DPRMConfig.model_type:
         config = DPRMConfig.from_pretrained(path, **hub_arguments)  # the Auto classes would take an adapter's base's

@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ..models import DPRMConfig
 from ..models.distributions import reward_variance
 from ..trainer.model_loading import unwrap_peft
+from ..trainer.positions import num_positions
 from ..trainer.scoring import batches_by_length, right_padded
 from ..trainer.tokenization import Text, TokenizationRule
 from .finite_rewards import check_finite, quoted
@@ -89,6 +90,7 @@ class RewardModelFunction:
         self._device = torch.device("cpu")
         self._backbone_config = self.config.get_text_config()
         self._num_embeddings = self._count_embeddings()
+        self._num_positions = num_positions(self._backbone_config, self.model)
         self._warned_of_length = False
         self._check_statistic()
         self._choose_padding()
@@ -230,7 +232,7 @@ class RewardModelFunction:
 
     def _check_ids(self, ids, prompt, completion):
         of_what = f"for {quoted(prompt, completion)}"
-        positions = getattr(self._backbone_config, "max_position_embeddings", None)
+        positions = self._num_positions
         beyond = next((token for token in ids if not 0 <= token < self._num_embeddings), None)
         if not ids:
             raise ValueError(f"The reward model '{self.__name__}' got no tokens {of_what}.")

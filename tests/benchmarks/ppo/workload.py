@@ -61,13 +61,13 @@ def story_workload(story_model: str, folder: Path, **sizes) -> Workload:
     return Workload(story_model, *write_reward_models(story_model, folder), prompts, **sizes)
 
 
-def llama_workload(folder: Path, **sizes) -> Workload:
-    """A random llama with 32,000 tokens; prompts of 96 to 128 random tokens (TRL's TL;DR example has up to 512)."""
+def llama_workload(folder: Path, prompt_lengths: tuple[int, int], **sizes) -> Workload:
+    """A random llama with 32,000 tokens; prompts of random tokens, in number from the first length to the second."""
     torch.manual_seed(0)
     policy = str(folder / "policy")
     LlamaForCausalLM(LlamaConfig(**LLAMA)).save_pretrained(policy)
     word_tokenizer(LLAMA["vocab_size"]).save_pretrained(policy)
-    lengths = torch.randint(96, 129, (64,)).tolist()
+    lengths = torch.randint(prompt_lengths[0], prompt_lengths[1] + 1, (64,)).tolist()
     prompts = [torch.randint(3, LLAMA["vocab_size"], (length,)).tolist() for length in lengths]
     return Workload(policy, *write_reward_models(policy, folder), prompts, **sizes)
 
