@@ -1,5 +1,6 @@
 """What a DPRM returns: padding, batching, forms of output, the pipeline, and what it refuses to read."""
 
+import copy
 import warnings
 
 import pytest
@@ -119,6 +120,7 @@ class TestPaddingByTheMask:
         model, texts = tiny_dprm(), ["a short one</s>", "and a longer one</s>", "none"]
         alone = [tokenizer(text, return_tensors="pt") for text in texts]
         expected = torch.cat([score(model, row) for row in alone])
+        tokenizer = copy.deepcopy(tokenizer)  # other tests use it too
         tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, side
         padded = tokenizer(texts, padding=True, return_tensors="pt")
         assert padded["input_ids"][2, 0 if side == "left" else -1] == model.config.text_config.eos_token_id
