@@ -1,12 +1,15 @@
 """Tiny policies, reward models and prompts, and PPO trainers on them in one line."""
 
+import copy
 import gc
 from functools import partial
 
 import pytest
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
+from shared_models import lora, train_reward_adapter
 from tiny_models import tiny_stock_model
 
 from trl_dprm import DPRMForSequenceClassification
@@ -109,3 +112,38 @@ def value_heads_that_say_something(monkeypatch):
 
     monkeypatch.setattr("trl_dprm.ppo.critic.new_value_head", random_head)
     monkeypatch.setattr("trl_dprm.ppo.shared_backbone.new_value_head", random_head)
+
+
+@pytest.fixture(scope="session")
+def reward_adapter(backbone, tmp_path_factory):
+    """Folder of a DPRM adapter that `DPRMTrainer` trained on the policy's backbone."""
+    return train_reward_adapter(backbone, tmp_path_factory.mktemp("reward-adapter"))
+
+
+@pytest.fixture
+def make_shared(make_ppo, reward_adapter):
+    """Function (model=None, trainer=None, **options) -> PPO trainer in shared mode on the reward adapter."""
+
+    def make(model=None, trainer=None, reward_funcs=None, **options):
+        trainer = {"peft_config": lora(), **(trainer or {})} if model is None or isinstance(model, str) else trainer
+        return make_ppo(model, reward_funcs or reward_adapter, trainer=trainer, share_backbone=True, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def policy():
+    """A tiny language model: do not change it."""
+    return tiny_stock_model("llama")
+
+
+@pytest.fixture
+def own_tokenizer(tokenizer):
+    """A tokenizer that a test may change."""
+    return copy.deepcopy(tokenizer)
+
+
+@pytest.fixture
+def process_state():
+    """Loggers of accelerate want it; in a run the arguments make it."""
+    PartialState(cpu=True)

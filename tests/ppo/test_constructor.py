@@ -1,10 +1,9 @@
 """What the PPO trainer's constructor accepts and refuses, before the first rollout."""
 
-import copy
 import inspect
 
 import pytest
-from accelerate import PartialState
+from tiny_arguments import CPU, arguments
 from tiny_models import VOCAB_SIZE, tiny_stock_model
 from transformers import TrainingArguments
 from trl import GRPOConfig, GRPOTrainer, RewardConfig
@@ -21,35 +20,13 @@ from trl_dprm.ppo.constructor import (
 from trl_dprm.ppo.expected_reward_ppo_config import ExpectedRewardPPOConfig
 from trl_dprm.ppo.expected_reward_ppo_trainer import ExpectedRewardPPOTrainer
 
-CPU = {"use_cpu": True, "bf16": False, "report_to": "none"}
+pytestmark = pytest.mark.usefixtures("process_state")
+
 OLD_KEYWORDS = {
     *("args", "processing_class", "model", "ref_model", "reward_model", "train_dataset", "value_model"),
     *("data_collator", "eval_dataset", "optimizers", "callbacks", "peft_config"),
 }
 BOS, EOS, PAD = 1, 2, 0
-
-
-@pytest.fixture(autouse=True)
-def process_state():
-    """Loggers of accelerate want it; in a run the arguments make it."""
-    PartialState(cpu=True)
-
-
-@pytest.fixture(scope="module")
-def policy():
-    return tiny_stock_model("llama")
-
-
-@pytest.fixture
-def own_tokenizer(tokenizer):
-    """A tokenizer that a test may change."""
-    return copy.deepcopy(tokenizer)
-
-
-def arguments(tmp_path, **options):
-    return ExpectedRewardPPOConfig(
-        **{"output_dir": str(tmp_path), "per_device_train_batch_size": 2, "response_length": 28, **CPU, **options}
-    )
 
 
 class TestKeywords:

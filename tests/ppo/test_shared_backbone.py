@@ -23,28 +23,10 @@ from trl import GRPOTrainer
 from trl_dprm import DPRMConfig, DPRMForSequenceClassification
 from trl_dprm.models.checkpoint_dprm import keep_differentiable_on_cpu
 from trl_dprm.ppo.critic import Critic
-from trl_dprm.ppo.shared_adapters import read_reward_adapter
-from trl_dprm.ppo.shared_backbone import CRITIC, POLICY, REWARD, SharedBackbone
+from trl_dprm.ppo.shared_backbone import CRITIC, POLICY, REWARD
 from trl_dprm.rewards import dprm_reward_function
 
 WIDE = {"hidden_size": 64, "intermediate_size": 128}  # nf4 works on blocks of 64 weights
-
-
-@pytest.fixture(scope="module")
-def reward_adapter(backbone, tmp_path_factory):
-    """Folder of a DPRM adapter that `DPRMTrainer` trained on the policy's backbone."""
-    return train_reward_adapter(backbone, tmp_path_factory.mktemp("reward-adapter"))
-
-
-@pytest.fixture
-def make_shared(make_ppo, reward_adapter):
-    """Function (model=None, trainer=None, **options) -> PPO trainer in shared mode on the reward adapter."""
-
-    def make(model=None, trainer=None, reward_funcs=None, **options):
-        trainer = {"peft_config": lora(), **(trainer or {})} if model is None or isinstance(model, str) else trainer
-        return make_ppo(model, reward_funcs or reward_adapter, trainer=trainer, share_backbone=True, **options)
-
-    return make
 
 
 def log_probs(model, input_ids, attention_mask, temperature=0.7):
@@ -473,87 +455,6 @@ def test_resuming_is_bitwise(start, make_shared, backbone, tmp_path):
         {k: v for k, v in t.state.log_history[-2].items() if not k.endswith(timed)} for t in (whole, resumed)
     )
     assert last == same
-
-
-# Bad input
-
-
-def test_arguments_that_exclude_sharing(make_shared, make_ppo, backbone, reward_folder, reward_adapter):
-    value_model = AutoModelForCausalLM.from_pretrained(backbone)
-    with pytest.raises(ValueError, match="`value_model` and `share_backbone=True` exclude each other"):
-        make_shared(trainer={"value_model": value_model})
-    with pytest.raises(ValueError, match="`ref_model` and `share_backbone=True` exclude each other"):
-        make_shared(trainer={"ref_model": value_model})
-    with pytest.raises(ValueError, match="`share_backbone=True` does not go with `use_vllm`"):
-        make_shared(use_vllm=True)
-    with pytest.raises(TypeError, match="needs a policy that is an adapter on its backbone"):
-        make_ppo(backbone, reward_adapter, share_backbone=True)
-    with pytest.raises(ValueError, match=r"`use_reentrant=False` in `gradient_checkpointing_kwargs`"):
-        make_shared(gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": True})
-    with pytest.raises(TypeError, match="folder or Hub id of a DPRM adapter as the first reward, got `function`"):
-        make_shared(reward_funcs=[lambda prompts, **_: [0.0] * len(prompts)])
-    with pytest.raises(ValueError, match="holds no adapter"):
-        make_shared(reward_funcs=reward_folder)
-    with pytest.raises(FileNotFoundError, match="no-such-adapter"):
-        make_shared(reward_funcs="./no-such-adapter")
-
-
-def test_adapters_that_cannot_share(make_shared, backbone, tmp_path):
-    from peft import IA3Config
-
-    with pytest.raises(TypeError, match="`peft_config` is a `IA3Config`"):
-        make_shared(trainer={"peft_config": IA3Config(task_type="CAUSAL_LM")})
-    with pytest.raises(ValueError, match="`bias='all'`"):
-        make_shared(trainer={"peft_config": lora(bias="all")})
-    with pytest.raises(ValueError, match=r"`modules_to_save=\['embed_tokens'\]`"):
-        make_shared(trainer={"peft_config": lora(modules_to_save=["embed_tokens"])})
-    with pytest.raises(ValueError, match="`init_lora_weights='pissa'`, which changes the backbone's weights"):
-        make_shared(trainer={"peft_config": lora(init_lora_weights="pissa")})
-    two = get_peft_model(AutoModelForCausalLM.from_pretrained(backbone), lora())
-    two.add_adapter("critic", lora())
-    with pytest.raises(ValueError, match=r"adapters \['critic', 'default'\]"):
-        make_shared(two)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(backbone), lora()).save_pretrained(tmp_path / "policy")
-    with pytest.raises(ValueError, match="is no DPRM's adapter"):
-        make_shared(reward_funcs=str(tmp_path / "policy"))
-
-
-def test_another_backbone(make_shared, make_ppo, backbone_folder, reward_adapter):
-    other = backbone_folder("llama", num_hidden_layers=1)
-    with pytest.raises(ValueError, match="was trained on .*, but the policy's backbone is"):
-        make_ppo(other, reward_adapter, trainer={"peft_config": lora()}, share_backbone=True)
-
-
-def test_a_reward_adapter_names_the_backbone_that_it_was_trained_on(reward_adapter, backbone):
-    """What the check relies on: `DPRMTrainer` writes the language model's folder, not a DPRM's."""
-    assert read_reward_adapter(reward_adapter).base == backbone
-
-
-def test_a_path_to_the_same_folder(make_shared, backbone):
-    assert make_shared(f"{backbone}/.").shared is not None
-
-
-def test_an_adapter_that_does_not_fit(backbone, reward_adapter):
-    reward = read_reward_adapter(reward_adapter)
-    name = next(iter(reward.lora_tensors))
-    del reward.lora_tensors[name]
-    policy = get_peft_model(AutoModelForCausalLM.from_pretrained(backbone), lora())
-    with pytest.raises(ValueError, match="does not fit the policy's backbone"):
-        SharedBackbone(policy, reward)
-
-
-def test_an_encoder(backbone_folder, tmp_path, make_ppo):
-    base = backbone_folder("bert")
-    adapter = train_reward_adapter(base, tmp_path)
-    with pytest.raises(ValueError, match=f"head of {adapter} is not one linear layer of 3 categories"):
-        make_ppo(base, adapter, trainer={"peft_config": lora()}, share_backbone=True)
-
-
-def test_a_tokenizer_that_numbers_otherwise(make_shared, tokenizer):
-    other = copy.deepcopy(tokenizer)
-    other.add_tokens(["<new>"])
-    with pytest.raises(ValueError, match="tokenizers of the policy and of the reward adapter .* number tokens"):
-        make_shared(trainer={"reward_processing_classes": other})
 
 
 def test_peft_knows_the_adapter_that_is_switched_to(make_shared, reward_adapter):

@@ -12,7 +12,7 @@ from ..ppo import ExpectedRewardPPOConfig, ExpectedRewardPPOTrainer
 from ..ppo.policy import load_policy
 from ..trainer.reading import choose_split, read_splits, require_existing_if_path
 from .parsing import CommandParser, checkpoint_option, errors_as_messages
-from .processes import leave_together
+from .processes import save_and_leave
 
 
 @dataclass
@@ -104,12 +104,7 @@ def train(
         metrics = trainer.evaluate()
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics, combined=False)
-    trainer.save_model(training.output_dir)
-    trainer.accelerator.print(f"Policy, tokenizer and model card: {training.output_dir}")
-    if training.push_to_hub:
-        trainer.push_to_hub(dataset_name=script.dataset_name)
-        trainer.accelerator.print(f"On the Hub: {trainer.hub_model_id}")
-    leave_together(trainer)
+    save_and_leave(trainer, "Policy, tokenizer and model card", script.dataset_name)
     return trainer
 
 

@@ -1,4 +1,4 @@
-"""How the processes of a distributed command end."""
+"""How a training command ends, on one process or several."""
 
 from transformers import Trainer
 
@@ -15,3 +15,19 @@ def leave_together(trainer: Trainer) -> None:
     """
     trainer.accelerator.wait_for_everyone()
     trainer.end()
+
+
+def save_and_leave(trainer: Trainer, what: str, dataset_name: str | None) -> None:
+    """Save the result, push it where that was asked for, say where it is, and wait for the other processes.
+
+    Args:
+        trainer ([`~transformers.Trainer`]): After training.
+        what (`str`): What was saved, for the message.
+        dataset_name (`str`, *optional*): Of the training data, for the card on the Hub.
+    """
+    trainer.save_model(trainer.args.output_dir)
+    trainer.accelerator.print(f"{what}: {trainer.args.output_dir}")
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(dataset_name=dataset_name)
+        trainer.accelerator.print(f"On the Hub: {trainer.hub_model_id}")
+    leave_together(trainer)

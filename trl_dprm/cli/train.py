@@ -27,7 +27,7 @@ from ..trainer.reading import (
     require_existing_if_path,
 )
 from .parsing import CommandParser, checkpoint_option, errors_as_messages
-from .processes import leave_together
+from .processes import save_and_leave
 
 logger = get_logger(__name__)
 
@@ -92,12 +92,7 @@ def train(
     trainer.train(resume_from_checkpoint=checkpoint_option(training.resume_from_checkpoint))
     if eval_dataset is not None:
         _evaluate(trainer, eval_dataset)
-    trainer.save_model(training.output_dir)
-    trainer.accelerator.print(f"Model, tokenizer and model card: {training.output_dir}")
-    if training.push_to_hub:
-        trainer.push_to_hub(dataset_name=script.dataset_name)
-        trainer.accelerator.print(f"On the Hub: {trainer.hub_model_id}")
-    leave_together(trainer)
+    save_and_leave(trainer, "Model, tokenizer and model card", script.dataset_name)
     return trainer
 
 

@@ -168,7 +168,7 @@ class ExpectedRewardPPOConfig(GRPOConfig):
         default=None,
         metadata={
             "help": "Optimizer steps per epoch over a rollout; divides its rows. Default: 1, or what "
-            " `steps_per_generation` says."
+            "`steps_per_generation` says."
         },
     )
     total_episodes: int | None = field(
