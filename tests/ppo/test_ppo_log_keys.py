@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from readme_log_keys import documented_keys
 from transformers import TrainerCallback
 
 README = Path(__file__).parents[2] / "README.md"
@@ -25,23 +26,6 @@ class LoggedKeys(TrainerCallback):
             self.keys["rollout"] |= set(logs)
         else:
             self.keys["step"] |= set(logs)
-
-
-def documented_keys(text):
-    """`{stage: keys}` of the table between the markers: | `key` | stages | meaning | when |."""
-    table = re.search(r"<!-- ppo-log-keys -->(.*?)<!-- /ppo-log-keys -->", text, re.DOTALL)
-    assert table, "README.md has no table between <!-- ppo-log-keys --> and <!-- /ppo-log-keys -->"
-    keys = {stage: set() for stage in STAGES}
-    for line in table.group(1).splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if not cells[0].startswith("`"):
-            continue
-        stages = {stage.strip() for stage in cells[1].split(",")}
-        assert stages <= STAGES, f"{cells[0]}: {stages - STAGES}"
-        assert all(cells[2:]), f"{cells[0]} has an empty cell"
-        for stage in stages:
-            keys[stage].add(cells[0].strip("`"))
-    return keys
 
 
 @pytest.fixture(scope="module")
@@ -67,4 +51,4 @@ def logged(make_ppo_in, prompts, tmp_path_factory):
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_the_readme_lists_what_is_logged(logged, stage):
-    assert documented_keys(README.read_text(encoding="utf-8"))[stage] == logged[stage]
+    assert documented_keys(README.read_text(encoding="utf-8"), "ppo-log-keys", STAGES)[stage] == logged[stage]

@@ -12,7 +12,8 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, TrainerCallback
+from stopping import StopAt
+from transformers import AutoModelForCausalLM
 
 from trl_dprm.ppo.checkpoints import load_critic
 
@@ -24,16 +25,6 @@ LORA = {"r": 2, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1}
 
 def early_bytes(completion_ids, **columns):
     return [sum(token < 132 for token in ids) / len(ids) for ids in completion_ids]
-
-
-class StopAt(TrainerCallback):
-    """Ends a run as a time limit does: after the step's checkpoint."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = control.should_training_stop or state.global_step == self.step
 
 
 def state_of(trainer):

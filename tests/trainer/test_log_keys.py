@@ -1,9 +1,9 @@
 """The README lists every key that is logged, and none that is not."""
 
-import re
 from pathlib import Path
 
 import pytest
+from readme_log_keys import documented_keys
 from reward_rows import mixture
 from transformers import TrainerCallback
 
@@ -28,23 +28,6 @@ class LoggedKeys(TrainerCallback):
             self.keys[stage].add(name)
 
 
-def documented_keys(text):
-    """`{stage: keys}` of the table between the markers: | `key` | stages | meaning | when |."""
-    table = re.search(r"<!-- log-keys -->(.*?)<!-- /log-keys -->", text, re.DOTALL)
-    assert table, "README.md has no table between <!-- log-keys --> and <!-- /log-keys -->"
-    keys = {stage: set() for stage in STAGES}
-    for line in table.group(1).splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if not cells[0].startswith("`"):
-            continue
-        stages = {stage.strip() for stage in cells[1].split(",")}
-        assert stages <= STAGES, f"{cells[0]}: {stages - STAGES}"
-        assert all(cells[2:]), f"{cells[0]} has an empty cell"
-        for stage in stages:
-            keys[stage].add(cells[0].strip("`"))
-    return keys
-
-
 @pytest.fixture
 def logged(make_trainer):
     callback = LoggedKeys()
@@ -58,13 +41,17 @@ def logged(make_trainer):
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_the_readme_lists_what_is_logged(logged, stage):
-    assert documented_keys(README.read_text(encoding="utf-8"))[stage] == logged[stage]
+    assert documented_keys(README.read_text(encoding="utf-8"), "log-keys", STAGES)[stage] == logged[stage]
 
 
 def test_a_missing_key_is_noticed():
     table = (
         "<!-- log-keys -->\n| key | stages |\n|---|---|\n| `loss` | training, evaluation | x | y |\n<!-- /log-keys -->"
     )
-    assert documented_keys(table) == {"training": {"loss"}, "evaluation": {"loss"}, "end of training": set()}
+    assert documented_keys(table, "log-keys", STAGES) == {
+        "training": {"loss"},
+        "evaluation": {"loss"},
+        "end of training": set(),
+    }
     with pytest.raises(AssertionError, match="no table between"):
-        documented_keys("# README")
+        documented_keys("# README", "log-keys", STAGES)

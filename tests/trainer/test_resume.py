@@ -8,22 +8,12 @@ import pytest
 import torch
 from peft import LoraConfig
 from reward_rows import mixture, pairs
-from transformers import TrainerCallback
+from stopping import StopAt
 
 from trl_dprm import DPRMConfig, DPRMForSequenceClassification
 
 DATA = {"pairs": lambda: pairs(40), "mixture": lambda: mixture(20, 20)}
 SAVING = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4, "gradient_accumulation_steps": 2}
-
-
-class StopAt(TrainerCallback):
-    """Ends a run as a time limit does: after the step's checkpoint."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = control.should_training_stop or state.global_step == self.step
 
 
 def state_of(trainer):
