@@ -10,7 +10,7 @@ import httpx2
 from trl_dprm.serving.app import create_app
 from trl_dprm.serving.options import ServingOptions
 from trl_dprm.serving.scorer import Scorer
-from trl_dprm.serving.server import make_server
+from trl_dprm.serving.server import listening_socket, make_server
 
 
 class GatedScorer(Scorer):
@@ -48,7 +48,7 @@ class RunningServer:
         app = create_app(load, options, token, on_ready=lambda scorer: ready.set())
         self.service = app.state.service
         self.server = make_server(app, options)
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listening_socket("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.server.run, args=([listener],))
