@@ -56,6 +56,10 @@ class RecipeArguments:
         default_factory=lambda: [4.0, 8.0],
         metadata={"help": "KLs, in nats per completion, at which the frontiers are compared by interpolation."},
     )
+    save_policies: bool = field(
+        default=False,
+        metadata={"help": "Whether to keep the policies of the first seed that are trained now, with their cards."},
+    )
     num_resamples: int = field(default=10_000, metadata={"help": "Bootstrap resamples of the seeds."})
     write_table: bool = field(
         default=True, metadata={"help": "Whether to write the table; without, processes can share the seeds."}

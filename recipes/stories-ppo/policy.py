@@ -1,6 +1,8 @@
 """PPO of the story model on one reward, by `ExpectedRewardPPOTrainer`."""
 
 import tempfile
+from contextlib import nullcontext
+from pathlib import Path
 
 from arguments import RecipeArguments
 from arms import StandardisedReward
@@ -12,7 +14,12 @@ from trl_dprm import ExpectedRewardPPOConfig, ExpectedRewardPPOTrainer
 
 
 def train_policy(
-    arguments: RecipeArguments, original: Original, reward: StandardisedReward, kl_coef: float, seed: int
+    arguments: RecipeArguments,
+    original: Original,
+    reward: StandardisedReward,
+    kl_coef: float,
+    seed: int,
+    kept_in: Path | None = None,
 ) -> tuple[PreTrainedModel, list[dict]]:
     """Train the policy of one arm.
 
@@ -22,16 +29,17 @@ def train_policy(
         reward ([`StandardisedReward`]): What it is trained on.
         kl_coef (`float`): Coefficient of the KL in the reward.
         seed (`int`): Of the prompts' order, the sampling and the critic's head.
+        kept_in (`Path`, *optional*): Folder for the policy with its card; by default it is not kept.
 
     Returns:
         The trained policy, and the trainer's logs, one `dict` per rollout.
     """
     prompts = Dataset.from_dict({"prompt": original.prompts["train"]})
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() if kept_in is None else nullcontext(kept_in) as folder:
         trainer = ExpectedRewardPPOTrainer(
             model=arguments.policy,
             reward_funcs=reward,
-            args=ExpectedRewardPPOConfig(folder, **ppo_options(arguments, kl_coef, seed)),
+            args=ExpectedRewardPPOConfig(str(folder), **ppo_options(arguments, kl_coef, seed)),
             train_dataset=prompts,
             processing_class=original.tokenizer,
         )

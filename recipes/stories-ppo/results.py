@@ -60,6 +60,11 @@ def result_path(arguments: RecipeArguments, population: str, seed: int, arm: str
     return Path(arguments.output_dir, "results", population, f"seed-{seed}", f"{name}.json")
 
 
+def policy_folder(arguments: RecipeArguments, population: str, seed: int, arm: str, kl_coef: float) -> Path:
+    """Where the policy of an arm lies if it is kept."""
+    return Path(arguments.output_dir, "policies", population, f"seed-{seed}", f"{arm}-kl-{kl_coef:g}")
+
+
 def measure(
     arguments: RecipeArguments, original: Original, population: str, seed: int, policy: PreTrainedModel, reward=None
 ) -> ArmResult:

@@ -12,13 +12,23 @@ from arms import ARMS, make_reward, write_agreement
 from files import write_json
 from original import Original, load_original
 from policy import train_policy
-from results import START, ArmResult, measure, result_path
+from results import START, ArmResult, measure, policy_folder, result_path
 from reward_models import train_reward_models
 from table import write_table
 from tqdm.auto import tqdm
 from trl import TrlParser
 
-VARYING = ("output_dir", "populations", "seeds", "arms", "kl_coefs", "num_resamples", "write_table", "equal_kl")
+VARYING = (
+    "output_dir",
+    "populations",
+    "seeds",
+    "arms",
+    "kl_coefs",
+    "num_resamples",
+    "write_table",
+    "equal_kl",
+    "save_policies",
+)
 
 
 def check_same_run(arguments: RecipeArguments) -> None:
@@ -63,7 +73,9 @@ def run_arm(
     start, cpu = time.perf_counter(), time.process_time()
     reward = make_reward(arguments, original, population, seed, arm)
     ready = time.perf_counter()
-    policy, logs = train_policy(arguments, original, reward, kl_coef, seed)
+    keep = arguments.save_policies and seed == arguments.seeds[0]
+    folder = policy_folder(arguments, population, seed, arm, kl_coef) if keep else None
+    policy, logs = train_policy(arguments, original, reward, kl_coef, seed, folder)
     trained = time.perf_counter()
     result = measure(arguments, original, population, seed, policy, reward)
     measured = time.perf_counter()

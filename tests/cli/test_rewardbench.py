@@ -105,6 +105,19 @@ def test_the_first_form_by_hand(which, request, first, tmp_path, capsys):
     assert ["overall", f"{(chat + math) / 2:.4f}"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
+def test_intervals_are_printed_and_kept_where_no_subset_has_a_single_prompt(scalar, first, tmp_path, capsys):
+    assert run(scalar, first, tmp_path / "out")["summary"]["intervals"] is None
+    pair = {"prompt": "2+2?", "chosen": "4", "rejected": "five", "subset": "math-prm"}
+    rows = [*[pair] * 5, *[pair | {"chosen": "five", "rejected": "4"}] * 5]  # five of them are won
+    capsys.readouterr()
+    summary = run(scalar, written(tmp_path / "math.jsonl", rows), tmp_path / "math")["summary"]
+    assert summary["intervals"]["level"] == 0.95
+    low, high = summary["intervals"]["overall"]
+    assert low < 0.5 == summary["overall"] < high
+    overall = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("overall"))
+    assert overall.endswith(f"{summary['overall']:.4f}  [{low:.4f}, {high:.4f}]")
+
+
 @pytest.mark.parametrize("which", ["scalar", "trained"])
 def test_the_second_form_by_hand(which, request, second, tmp_path):
     model = request.getfixturevalue(which)

@@ -28,6 +28,11 @@ RUN = {
     "learning_rate": 1e-2,
 }
 NAMES = ["bad", "fair", "good"]
+BENCHMARK = [
+    {"prompt": "What is the capital of France?", "chosen": " Paris.", "rejected": " London.", "subset": "hep-go"},
+    {"prompt": "What is the capital?", "chosen": " London.", "rejected": " Paris.", "subset": "hep-go"},
+    {"prompt": "What is the capital of France?", "chosen": " Paris.", "rejected": " Paris.", "subset": "mine"},
+]
 STALE = ("adapter_config.json", "adapter_model.safetensors", "model-00001-of-00002.safetensors", "training_args.bin")
 IDS = torch.tensor([[2, 4, 5, 6, 3], [2, 7, 8, 9, 3]])
 
@@ -131,6 +136,9 @@ def push(folder):
     categories = ["--category_names", *NAMES, "--category_rewards", "-1", "0", "1"]
     main(["prepare", "--annotations", "user/annotations", "--output_dir", f"{folder}/votes", *categories])
     upload_dataset(api, "user/votes", f"{folder}/votes")
+    Path(folder, "benchmark").mkdir()
+    Dataset.from_list(BENCHMARK).to_parquet(f"{folder}/benchmark/filtered.parquet")
+    upload_dataset(api, "user/benchmark", f"{folder}/benchmark")
 
     options = [part for name, value in RUN.items() for part in (f"--{name}", str(value))]
     source = ["--model_name_or_path", "user/base", "--dataset_name", "user/votes"]
@@ -198,6 +206,12 @@ def pull(folder):
     main(["score", "--model", "user/crowd", *data, "--output", f"{folder}/scored.jsonl"])
     facts["scored"] = len(Path(folder, "scored.jsonl").read_text().splitlines())
     written = Path(folder, f"written-{config or 'online'}")
+    bench = ["--dataset_name", "user/benchmark", "--read_as", "text", "--output_dir", f"{written}/bench"]
+    main(["rewardbench", "--model", "user/crowd", *bench])
+    facts["benchmark"] = [
+        json.loads((written / "bench" / part / "user" / "crowd.json").read_text())
+        for part in ("eval-set", "eval-set-scores")
+    ]
     with torch.no_grad():
         stock = AutoModelForSequenceClassification.from_pretrained(export_classifier("user/crowd", written / "stock"))
         facts["exported"] = torch.allclose(stock(IDS).logits, crowd[:, 1:], rtol=0, atol=1e-6)

@@ -32,7 +32,8 @@ def cell(card, name):
 
 def test_says_what_was_maximised(make_card):
     card = make_card(rewards=(DPRM, FUNCTION))
-    assert "[org/reward](https://huggingface.co/org/reward) + `brevity`" in card.text
+    assert "PPO on the expected reward of [org/reward](https://huggingface.co/org/reward) + `brevity`. It" in card.text
+    assert "trained by PPO on `brevity`. It" in make_card(rewards=(FUNCTION,)).text
     assert "expected reward | 0.5 |" in card.text and "reward function |  | 2 |" in card.text
     assert (cell(card, "bad"), cell(card, "good")) == ("-1", "2")
 

@@ -137,12 +137,18 @@ def test_reading_by_hub_ids(hub, pushed, run, offline, tmp_path_factory):
     assert len(equal) == 16 and all(equal.values()), equal
     assert facts["config"] == ["DPRMConfig", 1]
     for kind, message in facts["pickled"]:
-        # online transformers asks the Hub for a converted copy first, which this one does not make
-        assert kind == "RepositoryNotFoundError" or (kind == "OSError" and "model.safetensors" in message)
+        assert kind == "OSError"
+        assert "user/pickled has no file named model.safetensors, and pickled weights are not read" in message
     assert not [path for path in hub.downloads if path.endswith(".bin")]
     assert facts["tokenizer"] == [2, 4, 5]
     assert (facts["rows"], facts["judgments"], facts["scored"]) == (9, 36, 9)
     assert facts["exported"] and facts["merged"]
+    subsets, columns = facts["benchmark"]
+    assert subsets["model"] == "user/crowd"
+    pairs = zip(columns["scores_chosen"], columns["scores_rejected"], strict=True)
+    wins = [chosen > rejected for chosen, rejected in pairs]
+    assert columns["results"] == wins and not wins[2]
+    assert (subsets["hep-go"], subsets["mine"]) == ((wins[0] + wins[1]) / 2, 0)
     assert facts["nats user/crowd"] > 0 and facts["nats user/adapter"] > 0
 
 

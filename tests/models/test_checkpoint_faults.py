@@ -2,13 +2,14 @@
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from trl_dprm import DPRMForSequenceClassification
 
@@ -169,20 +170,25 @@ class TestDPRMCheckpoint:
 
 
 class TestFiles:
-    def test_a_pickle_is_refused(self, checkpoint, tmp_path):
-        folder = shutil.copytree(checkpoint("llama"), tmp_path / "copy")
-        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-        (folder / "model.safetensors").unlink()
-        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
-            DPRMForSequenceClassification.from_pretrained(folder)
-
-    def test_a_pickled_dprm_is_refused(self, tiny_dprm, tmp_path):
-        model = tiny_dprm()
+    @pytest.mark.parametrize("kind", ["backbone", "DPRM"])
+    def test_a_pickle_is_refused_and_the_message_converts_it(self, kind, checkpoint, tiny_dprm, tmp_path, monkeypatch):
+        if kind == "backbone":
+            source, loader = checkpoint("gpt2"), DPRMForSequenceClassification
+            model = AutoModelForCausalLM.from_pretrained(source)
+        else:
+            model, loader = tiny_dprm(), AutoModelForSequenceClassification
         model.save_pretrained(tmp_path)
         (tmp_path / "model.safetensors").unlink()
-        torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
-            AutoModelForSequenceClassification.from_pretrained(tmp_path)
+        torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")  # of GPT-2 with tied embeddings
+        with pytest.raises(
+            OSError, match=r"no file named model\.safetensors, and pickled weights are not read"
+        ) as error:
+            loader.from_pretrained(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        exec(re.search(r"`(save_file\(.*\))`", str(error.value))[1], {"torch": torch, "save_file": save_file})
+        loaded = loader.from_pretrained(tmp_path).state_dict()
+        common = [name for name in model.state_dict() if name in loaded]
+        assert len(common) > 20 and all(torch.equal(loaded[name], model.state_dict()[name]) for name in common)
 
     def test_a_pickle_beside_safetensors_is_not_read(self, tiny_dprm, tmp_path, batch, score):
         model = tiny_dprm()

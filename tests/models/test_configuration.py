@@ -121,6 +121,16 @@ class TestJson:
         assert type(again.text_config) is type(config.text_config)
         assert again.text_config.to_dict() == config.text_config.to_dict()
 
+    def test_where_the_backbone_lay_is_not_in_the_file(self, checkpoint, tmp_path):
+        config = DPRMConfig(AutoConfig.from_pretrained(checkpoint("llama")), **FULL)
+        assert config.text_config.name_or_path == checkpoint("llama")
+        config.save_pretrained(tmp_path)
+        assert "_name_or_path" not in (tmp_path / "config.json").read_text()
+        again = AutoConfig.from_pretrained(tmp_path)
+        assert again.name_or_path == str(tmp_path), "in memory it is known"
+        again.save_pretrained(tmp_path / "again")
+        assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "config.json").read_text()
+
     def test_the_file_says_what_it_is(self, tmp_path):
         DPRMConfig(tiny_config("llama"), **FULL).save_pretrained(tmp_path)
         content = json.loads((tmp_path / "config.json").read_text())

@@ -1,19 +1,24 @@
 """A checkpoint carries its code: it loads where the package is not installed, by consent only."""
 
+import dataclasses
+import inspect
 import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
-from trl_dprm import DPRMForSequenceClassification, DPRMTrainingArguments
-from trl_dprm.cli.checkpoint import CheckpointArguments
+from trl_dprm import DPRMForSequenceClassification, DPRMTrainingArguments, ExpectedRewardPPOConfig
+from trl_dprm.cli import COMMANDS
+from trl_dprm.hub import export_classifier, merge_adapter
+from trl_dprm.parity import measure_parity
 
 SCRIPT = """
     import json, sys
@@ -168,5 +173,20 @@ class TestCodeOfOthers:
         assert not trace.exists()
 
     def test_runs_and_commands_do_not_trust_by_default(self):
-        assert DPRMTrainingArguments("out", bf16=False, use_cpu=True).trust_remote_code is False
-        assert CheckpointArguments(model="any").trust_remote_code is False
+        classes = {DPRMTrainingArguments, ExpectedRewardPPOConfig}
+        for command in COMMANDS:
+            options = vars(import_module(f"trl_dprm.cli.{command}")).values()
+            classes |= {option for option in options if isinstance(option, type) and dataclasses.is_dataclass(option)}
+        defaults = {
+            option.__name__: field.default
+            for option in classes
+            for field in dataclasses.fields(option)
+            if field.name == "trust_remote_code"
+        }
+        assert {"CheckpointArguments", "MergeArguments", "ExportArguments", "ParityArguments"} <= defaults.keys()
+        assert {"DPRMTrainingArguments", "ExpectedRewardPPOConfig"} <= defaults.keys()
+        assert set(defaults.values()) == {False}
+
+    @pytest.mark.parametrize("function", [export_classifier, merge_adapter, measure_parity])
+    def test_functions_do_not_either(self, function):
+        assert inspect.signature(function).parameters["trust_remote_code"].default is False

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+from trl import GRPOTrainer, RLOOTrainer
 
 from trl_dprm.models import modeling_dprm
 from trl_dprm.parity import BOUND, ParityPath, measure_parity
@@ -42,6 +44,21 @@ class TestBroken:
         report = measure_parity(small, paths=named("dprm_reward_function", "ExpectedRewardPPOTrainer`", "by path"))
         assert report.faults == [
             "`GRPOTrainer` by `dprm_reward_function`",
+            "`RLOOTrainer` by `dprm_reward_function`",
+            "`ExpectedRewardPPOTrainer`",
+        ]
+
+    def test_what_trl_calculates(self, small, monkeypatch, named):
+        for trainer in (GRPOTrainer, RLOOTrainer):
+            calculate = trainer._calculate_rewards
+            monkeypatch.setattr(trainer, "_calculate_rewards", lambda *given, of=calculate: 1.001 * of(*given))
+        report = measure_parity(small, paths=named("Trainer"))
+        assert report.faults == [
+            "`GRPOTrainer` by path",
+            "`GRPOTrainer` by instance",
+            "`GRPOTrainer` by `dprm_reward_function`",
+            "`RLOOTrainer` by path",
+            "`RLOOTrainer` by instance",
             "`RLOOTrainer` by `dprm_reward_function`",
             "`ExpectedRewardPPOTrainer`",
         ]
@@ -85,6 +102,21 @@ class TestBroken:
         result = only_result(small, *named("serve"))
         assert result.outcome is Outcome.FAILED
         assert "other token ids in a batch than for the same texts one by one" in result.note
+
+
+@pytest.mark.parametrize("trainer", [GRPOTrainer, RLOOTrainer])
+def test_trl_gets_a_path_and_an_instance(trainer, small, monkeypatch, named):
+    given, init = [], trainer.__init__
+    monkeypatch.setattr(
+        trainer,
+        "__init__",
+        lambda self, *a, **options: given.append(options["reward_funcs"]) or init(self, *a, **options),
+    )
+    by_path, by_instance = measure_parity(
+        small, paths=named(f"`{trainer.__name__}` by path", f"`{trainer.__name__}` by instance")
+    ).results
+    assert isinstance(given[0], str) and isinstance(given[1], PreTrainedModel)
+    assert (by_path.outcome, by_instance.outcome) == (Outcome.WITHIN, Outcome.WITHIN)
 
 
 class TestTheBound:

@@ -1,6 +1,5 @@
 """Tiny policies, reward models and prompts, and PPO trainers on them in one line."""
 
-import copy
 import gc
 from functools import partial
 
@@ -135,12 +134,6 @@ def make_shared(make_ppo, reward_adapter):
 def policy():
     """A tiny language model: do not change it."""
     return tiny_stock_model("llama")
-
-
-@pytest.fixture
-def own_tokenizer(tokenizer):
-    """A tokenizer that a test may change."""
-    return copy.deepcopy(tokenizer)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """Where the critic comes from, and that it is trained with the policy."""
 
 import copy
+import shutil
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from tiny_models import tiny_config, tiny_stock_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainerCallback
 
@@ -38,6 +40,17 @@ def test_a_classifier_with_one_label_keeps_its_head(make_ppo, checkpoint, as_pat
     critic = make_ppo(reward_funcs=constant, trainer={"value_model": folder if as_path else model}).critic
     assert same_tensors(critic.backbone, stock.model)
     assert torch.equal(critic.head.weight, stock.score.weight)
+
+
+@pytest.mark.parametrize("what", ["model", "value_model"])
+def test_pickled_weights_are_not_read(make_ppo, backbone, what, tmp_path):
+    """Neither the policy's nor the critic's."""
+    folder = shutil.copytree(backbone, tmp_path / "pickled")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    given = {"model": str(folder)} if what == "model" else {"trainer": {"value_model": str(folder)}}
+    with pytest.raises(OSError, match=r"no file named model\.safetensors, and pickled weights are not read"):
+        make_ppo(reward_funcs=constant, **given)
 
 
 def test_several_labels_and_language_models_lend_their_backbone(make_ppo, checkpoint):

@@ -251,7 +251,7 @@ def test_rewards_are_standardised_and_called_proxy(recipe):
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_stopped(recipe, arguments, monkeypatch):
     """And the whole table comes from one command; everything on a tiny random model."""
-    arms, trained = [], recipe.run.run_arm
+    arms, trained, arguments.save_policies = [], recipe.run.run_arm, True
 
     def run_arm(*args):
         if len(arms) == 3:
@@ -274,6 +274,11 @@ def test_a_stopped_run_goes_on_where_it_stopped(recipe, arguments, monkeypatch):
     content = json.loads(recipe.results.result_path(arguments, "minority", 0, "oracle", 0.05).read_text())
     assert len(content["rollouts"]) == arguments.num_rollouts
     assert np.isfinite([content["kl"], content["mean_utility"], content["proxy_reward"]]).all()
+    policies = Path(arguments.output_dir, "policies", "minority")
+    cards = [f"{arm}-kl-{kl_coef:g}" for arm in arguments.arms for kl_coef in arguments.kl_coefs]
+    assert sorted(file.parent.name for file in policies.glob("seed-0/*/README.md")) == sorted(cards)
+    assert not (policies / "seed-1").exists(), "only those of the first seed are kept"
+    AutoModelForCausalLM.from_pretrained(policies / "seed-0" / cards[0])
     table = recipe.table.write_table(arguments)
     assert "| DPRM, expected reward | 0.5 |" in table
     assert Path(arguments.output_dir, "frontiers.png").stat().st_size > 0

@@ -229,6 +229,18 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"nor its base .* holds the reward head: score.weight would be random"):
             dprm_reward_function(folder)
 
+    def test_pickled_weights(self, make_scalar, saved, adapter):
+        _, of_adapter = adapter(make_scalar())
+        for folder, name, pickled in (
+            (saved(make_scalar()), "model", "pytorch_model"),
+            (of_adapter, "adapter_model", "adapter_model"),
+        ):
+            file = Path(folder) / f"{name}.safetensors"
+            torch.save(load_file(file), file.with_name(f"{pickled}.bin"))
+            file.unlink()
+            with pytest.raises(OSError, match=rf"file named {name}\.safetensors"):
+                dprm_reward_function(folder)
+
     def test_an_adapter_over_a_dprm_without_its_configuration(self, make_dprm, adapter):
         _, folder = adapter(make_dprm())
         with pytest.raises(ValueError, match=r"is over a DPRM \(.*\), but there is no DPRM's `config.json` beside it"):

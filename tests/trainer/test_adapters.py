@@ -46,7 +46,8 @@ def assert_trains_in_float32_and_reloads(trainer, folder, base, **loading):
     """Every trained tensor is float32 and moves; the saved folder gives the same numbers in three ways."""
     before = trainable(trainer.model)
     assert any("lora_B" in name for name in before)
-    assert any("modules_to_save" in name for name in before)
+    for head in trainer.model.get_base_model().head_names:  # a freshly made pooler too
+        assert any(f"{head}." in name and "modules_to_save" in name for name in before), head
     assert {p.dtype for p in before.values()} == {torch.float32}
     trainer.train()
     after = trainable(trainer.model)

@@ -123,6 +123,17 @@ def test_the_last_push_is_the_model_alone(make_trainer, api, tmp_path):
     assert "# crowd\n" in (tmp_path / "run" / "README.md").read_text()
 
 
+def test_no_path_of_this_machine_is_among_what_is_pushed(make_trainer, api, backbone, tmp_path):
+    trainer = make_trainer(judged(8), judged(4), push_to_hub=False, max_steps=1)
+    trainer.train()
+    trainer.evaluate()
+    trainer.push_to_hub(dataset_name=str(tmp_path / "votes"))
+    ((_, _, names),) = api.uploads
+    for name in names:
+        content = (tmp_path / "run" / name).read_bytes()
+        assert backbone.encode() not in content and str(tmp_path).encode() not in content, name
+
+
 def test_a_copy_is_made_where_links_are_impossible(tmp_path, api, monkeypatch):
     (tmp_path / "from").mkdir()
     (tmp_path / "from" / "config.json").write_text("{}")

@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: with code 2 for wrong options, with code 1 for faults in data or files, after a message.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    listed = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="trl-dprm",
         usage="%(prog)s COMMAND [--config FILE.yaml] [--option VALUE ...]",

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..reward_bench import (
     Benchmark,
+    benchmark_intervals,
     benchmark_results,
     read_benchmark,
     read_prior_sets,
@@ -16,6 +17,7 @@ from ..reward_bench import (
     results_table,
     score_benchmark,
 )
+from ..reward_bench.intervals import LEVEL
 from ..reward_bench.layout import check_model_name
 from ..reward_bench.scoring import READ_AS
 from ..rewards import RewardModelFunction, RewardStatistic, load_reward_model
@@ -110,9 +112,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             function, benchmark, arguments.read_as, max_length=arguments.max_length, overlong=arguments.overlong
         )
         results = benchmark_results(scored)
-        print(results_table(results, scored.num_skipped))
+        intervals = benchmark_intervals(scored)
+        print(results_table(results, scored.num_skipped, intervals))
         name = arguments.result_name or result_name(checkpoint, statistic)
         settings = _settings(checkpoint, arguments, function)
+        settings["intervals"] = None if intervals is None else {"level": LEVEL, **intervals._asdict()}
         files = result_files(scored, results, function.tokenizer, arguments.read_as, name, settings)
         for path, content in files.items():
             print(_write(Path(arguments.output_dir) / path, content))

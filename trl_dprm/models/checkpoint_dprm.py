@@ -101,16 +101,24 @@ def only_what_lies_there(path):
     try:
         yield
     except OSError as error:
-        if "cannot be loaded with `safetensors`" not in str(error):
+        missing = re.search(r"file named (\S+)\.safetensors\b.*(found in directory|cannot be loaded with)", str(error))
+        if missing is None:
             raise
-        raise OSError(
-            f"{path} does not appear to have a file named model.safetensors, and pickled weights are not read. Where "
-            "you trust them, convert them once: load them by their stock class and `save_pretrained`."
-        ) from error
+        raise _no_safetensors(path, missing[1], f"pytorch_{missing[1]}") from error
     finally:
         del os.environ["DISABLE_SAFETENSORS_CONVERSION"]
         if before is not None:
             os.environ["DISABLE_SAFETENSORS_CONVERSION"] = before
+
+
+def _no_safetensors(path, name, pickled):
+    """What to raise for a checkpoint without `name.safetensors`: perhaps it has `pickled.bin`, which is not read."""
+    tensors = f"{{n: t.clone() for n, t in torch.load('{pickled}.bin', weights_only=True).items()}}"
+    return OSError(
+        f"{path} has no file named {name}.safetensors, and pickled weights are not read. Where you trust a pickle, "
+        "convert it once, in its folder, with `save_file` of `safetensors.torch`: "
+        f"`save_file({tensors}, '{name}.safetensors', {{'format': 'pt'}})`."
+    )
 
 
 @contextmanager
@@ -253,7 +261,12 @@ def load_adapter(model, path, hub_arguments, new_head):
         OSError: if there is no `adapter_model.safetensors`.
         ValueError: naming the tensors that the adapter lacks or has in another shape.
     """
-    cached_file(path, "adapter_model.safetensors", **hub_arguments)  # raises: transformers would go on to a pickle
+    try:  # transformers would go on to a pickle
+        cached_file(path, "adapter_model.safetensors", **hub_arguments)
+    except OSError as error:
+        if "have a file named adapter_model.safetensors" not in str(error):
+            raise
+        raise _no_safetensors(path, "adapter_model", "adapter_model") from error
     info = model.load_adapter(
         path, adapter_kwargs=hub_arguments, ignore_mismatched_sizes=True, dtype_plan={"*": None}
     )  # in the precision that the file has

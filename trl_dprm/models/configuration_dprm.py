@@ -164,9 +164,13 @@ class DPRMConfig(PretrainedConfig):
         return [[abs(a - b) for b in positions] for a in positions]
 
     def to_dict(self):
-        """The configuration as a `dict`, with RoPE also spelt as transformers 4 reads it."""
+        """The configuration as a `dict`, with RoPE also spelt as transformers 4 reads it.
+
+        Where the backbone came from, perhaps a folder of this machine, is left out, as transformers does of the whole.
+        """
         content = super().to_dict()
         backbone = content.get("text_config") or {}
+        backbone.pop("_name_or_path", None)
         rope_parameters = backbone.get("rope_parameters")
         if rope_parameters:
             backbone |= rope_for_transformers_4(backbone["model_type"], rope_parameters) or {}

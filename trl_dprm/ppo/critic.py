@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from ..models import DPRMConfig, DPRMForSequenceClassification
+from ..models.checkpoint_dprm import only_what_lies_there
 from ..rewards.tokenizers import knows_ids_of, stored_tokenizer, text_tokenizer
 from ..trainer.reading import naming_source
 from .readouts import language_model, last_hidden_states
@@ -225,6 +226,7 @@ def _check_tokenizer(folder, tokenizer):
 def _load(path, model_init_kwargs):
     options = {name: value for name, value in model_init_kwargs.items() if name != "quantization_config"}
     options.setdefault("dtype", torch.float32)  # it is trained
+    options.setdefault("use_safetensors", True)
     with naming_source(path, "value model"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=options.get("trust_remote_code", False))
     if config.model_type == DPRMConfig.model_type:
@@ -232,7 +234,8 @@ def _load(path, model_init_kwargs):
     architecture = (config.architectures or [""])[0]
     scalar = architecture.endswith("ForSequenceClassification") and config.num_labels == 1
     auto_class = AutoModelForSequenceClassification if scalar else AutoModel
-    return auto_class.from_pretrained(path, **options)
+    with only_what_lies_there(path):
+        return auto_class.from_pretrained(path, **options)
 
 
 def _backbone_and_head(model):

@@ -46,6 +46,7 @@ from .kl import approximate_kl
 from .kl_limit import KLLimit, skip_optimizer_step
 from .policy import frozen_reference, load_policy, load_processing_class, options_for_grpo
 from .prompts import prepare_prompts
+from .quiet_output import QuietOutput
 from .resuming import PolicyAndCriticCheckpoints
 from .reward_facts import reward_facts
 from .rollout_metrics import RolloutProgressCallback, step_facts, step_metrics
@@ -58,7 +59,7 @@ from .shared_backbone import POLICY, SharedBackbone
 logger = get_logger(__name__)
 
 
-class ExpectedRewardPPOTrainer(PolicyAndCriticCheckpoints, GRPOTrainer):
+class ExpectedRewardPPOTrainer(PolicyAndCriticCheckpoints, QuietOutput, GRPOTrainer):
     r"""Proximal policy optimisation of a language model on a reward model's expected reward.
 
     A rollout is sampled and scored as `trl.GRPOTrainer` does it (transformers or vLLM, tools, chat templates, any

@@ -8,6 +8,7 @@ from accelerate.logging import get_logger
 from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from trl.trainer.utils import create_model_from_path, get_config_model_id
 
+from ..models.checkpoint_dprm import only_what_lies_there
 from ..trainer.model_loading import loading_options
 from ..trainer.reading import naming_source
 from .expected_reward_ppo_config import ExpectedRewardPPOConfig
@@ -18,7 +19,7 @@ logger = get_logger(__name__)
 def load_policy(
     model: str | PreTrainedModel, args: ExpectedRewardPPOConfig, quantization_config: BitsAndBytesConfig | None = None
 ) -> PreTrainedModel:
-    """The policy as an instance; a path or Hub id is loaded as `trl.GRPOTrainer` loads it.
+    """The policy as an instance; a path or Hub id is loaded as `trl.GRPOTrainer` loads it, but from no pickle.
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]): Folder, Hub id or instance.
@@ -26,6 +27,7 @@ def load_policy(
         quantization_config ([`~transformers.BitsAndBytesConfig`], *optional*): For 4-bit or 8-bit weights.
 
     Raises:
+        OSError: if its weights are pickled and `model_init_kwargs` do not say `use_safetensors=False`.
         ValueError: if an instance comes with options for loading, or quantisation is configured twice.
     """
     if not isinstance(model, str):
@@ -35,8 +37,9 @@ def load_policy(
                 "Pass its folder or Hub id as `model`, or load it with them."
             )
         return model
-    with naming_source(model, "model"):
-        return create_model_from_path(model, **loading_options(args, quantization_config))
+    options = {"use_safetensors": True, **loading_options(args, quantization_config)}
+    with naming_source(model, "model"), only_what_lies_there(model):
+        return create_model_from_path(model, **options)
 
 
 def load_processing_class(

@@ -7,10 +7,9 @@ from ..trainer.checkpoints import check_complete, last_complete_checkpoint
 from ..trainer.whole_checkpoints import WholeCheckpoints
 from .checkpoints import load_critic, load_state, save_critic, save_state, trained_tensors, whole
 from .critic import find_critic, split_critic, without_critic
-from .quiet_output import QuietOutput
 
 
-class PolicyAndCriticCheckpoints(WholeCheckpoints, QuietOutput):
+class PolicyAndCriticCheckpoints(WholeCheckpoints):
     """For a [`~transformers.Trainer`] with `scorer`, `shared` and the critic inside its model; stands before it.
 
     The policy is saved as its users know it. A checkpoint holds beside it the critic and the running numbers.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .benchmark import OVERALL_WEIGHTS, PRIOR_SECTION, PRIOR_SECTION_SETS, SECTION_WEIGHTS, benchmark_subsets, is_ties
+from .data import Question
 from .scoring import ScoredBenchmark
 from .ties import ties_score
 
@@ -55,14 +56,14 @@ def benchmark_results(scored: ScoredBenchmark) -> BenchmarkResults:
         None if form == "v2" and is_ties(question.subset) else worth(*chosen, rejected)
         for question, chosen, rejected in zip(questions, scored.chosen_rewards, scored.rejected_rewards, strict=True)
     ]
-    places = _places_by_subset(form, questions)
+    places = places_by_subset(form, questions)
     subsets = {
         name: _ties_of(scored, of_subset)
         if form == "v2" and is_ties(name)
         else float(np.mean([per_question[place] for place in of_subset]))
         for name, of_subset in places.items()
     }
-    sections = section_scores(subsets) if form == "v1" else {}
+    sections, overall = averages_over_subsets(form, subsets)
     counted = [value for value in per_question if value is not None]
     return BenchmarkResults(
         per_question,
@@ -70,7 +71,7 @@ def benchmark_results(scored: ScoredBenchmark) -> BenchmarkResults:
         {name: len(of_subset) for name, of_subset in places.items()},
         subsets,
         sections,
-        overall_score(sections) if form == "v1" else float(np.mean(list(subsets.values()))),
+        overall,
         [name for name in benchmark_subsets(form) if name not in subsets],
     )
 
@@ -99,6 +100,22 @@ def best_of_n_result(chosen: float, rejected: Sequence[float]) -> float:
     (1.0, 0.3333333333333333, 0.0)
     """
     return 0.0 if chosen < max(rejected) else 1 / (1 + sum(reward == chosen for reward in rejected))
+
+
+def averages_over_subsets(form: str, subsets: Mapping[str, float]) -> tuple[dict[str, float], float | None]:
+    """Sections and the overall score, as in [`BenchmarkResults`].
+
+    Args:
+        form (`str`): `"v1"` or `"v2"`.
+        subsets (`dict[str, float]`): Scores by name.
+
+    >>> averages_over_subsets("v2", {"Math": 0.5, "Focus": 1.0})
+    ({}, 0.75)
+    """
+    if form == "v2":
+        return {}, float(np.mean(list(subsets.values())))
+    sections = section_scores(subsets)
+    return sections, overall_score(sections)
 
 
 def section_scores(subsets: Mapping[str, float]) -> dict[str, float]:
@@ -133,8 +150,16 @@ def _weighted_mean(scores, weights):
     return float(np.average([scores[name] for name in present], weights=[weights[name] for name in present]))
 
 
-def _places_by_subset(form, questions) -> dict[str, list[int]]:
-    """Which questions each subset has: the benchmark's in its order, then the others by name."""
+def places_by_subset(form: str, questions: Sequence[Question]) -> dict[str, list[int]]:
+    """Which questions each subset has: the benchmark's in its order, then the others by name.
+
+    Args:
+        form (`str`): `"v1"` or `"v2"`.
+        questions (`list[Question]`): All of them.
+
+    Returns:
+        `dict[str, list[int]]`: places in that list.
+    """
     known = benchmark_subsets(form)
     found = {question.subset for question in questions}
     order = [*(name for name in known if name in found), *sorted(found - set(known))]

@@ -20,7 +20,7 @@ from trl import GRPOConfig
 from trl.trainer.utils import get_callable_name
 
 from ..models import DPRMConfig, DPRMForSequenceClassification
-from ..models.checkpoint_dprm import quiet_loading_report
+from ..models.checkpoint_dprm import only_what_lies_there, quiet_loading_report
 from ..trainer.model_loading import unwrap_peft
 from ..trainer.reading import naming_source
 from .finite_rewards import finite_rewards
@@ -232,7 +232,8 @@ def _load_model(path, options):
 
 def _load_scalar(path, options):
     """A classifier with one label, and the names of its tensors that the checkpoint did not hold in this shape."""
-    with quiet_loading_report():
+    options = {"use_safetensors": True, **options}
+    with quiet_loading_report(), only_what_lies_there(path):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             path, num_labels=1, ignore_mismatched_sizes=True, output_loading_info=True, **options
         )
