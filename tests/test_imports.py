@@ -1,6 +1,7 @@
 """Imports point one way, from `cli` down to `models`.
 
-cli -> parity -> serving, ppo, reward_bench -> rewards -> trainer -> hub -> losses, metrics, preferences -> models.
+cli -> parity, evaluation -> serving, ppo, reward_bench -> rewards -> trainer -> hub -> adaptation -> losses, metrics,
+preferences -> models; metrics may know preferences, which knows neither metrics nor losses.
 """
 
 import ast
@@ -14,15 +15,28 @@ ALLOWED = {
     "models": set(),
     "losses": {"models"},
     "preferences": {"models"},
-    "metrics": {"losses", "models"},
-    "hub": BASE,
-    "trainer": {"hub", *BASE},
+    "metrics": {"losses", "preferences", "models"},
+    "adaptation": BASE,
+    "hub": {"adaptation", *BASE},
+    "trainer": {"hub", "adaptation", *BASE},
     "rewards": {"trainer", "hub", *BASE},
     "ppo": {"rewards", "trainer", "hub", *BASE},
     "reward_bench": {"rewards", "trainer", "hub", "metrics", "models"},
     "serving": {"rewards", "trainer", "metrics", "models"},
     "parity": {"serving", "ppo", "rewards", "trainer", "hub", "metrics", "models"},
-    "cli": {"parity", "serving", "reward_bench", "ppo", "rewards", "trainer", "hub", *BASE},
+    "evaluation": {"trainer", "hub", "adaptation", *BASE},
+    "cli": {
+        "evaluation",
+        "adaptation",
+        "parity",
+        "serving",
+        "reward_bench",
+        "ppo",
+        "rewards",
+        "trainer",
+        "hub",
+        *BASE,
+    },
 }
 
 

@@ -56,6 +56,16 @@ def test_error_is_the_weighted_gap_of_the_curve(binning):
 
 
 @pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
+def test_both_orders_are_a_second_pair_with_the_sides_exchanged(binning):
+    predicted, observed = np.append(PREDICTED, 1 - PREDICTED), np.append(OBSERVED, 1 - OBSERVED)
+    expected = reliability_curve(predicted, observed, np.append(WEIGHT, WEIGHT), binning=binning)
+    curve = reliability_curve(PREDICTED, OBSERVED, WEIGHT, binning=binning, both_orders=True)
+    np.testing.assert_allclose(curve, expected, rtol=1e-12)
+    error = expected_calibration_error(PREDICTED, OBSERVED, WEIGHT, binning=binning, both_orders=True)
+    assert error == pytest.approx(expected.calibration_error, rel=1e-12)
+
+
+@pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
 def test_equal_predictions_share_a_bin(binning):
     curve = reliability_curve([0.3] * 4, [0.0, 0.0, 1.0, 1.0], [1, 1, 1, 5], binning=binning)
     np.testing.assert_allclose(curve, [[0.3], [0.75], [8.0]], rtol=1e-12)

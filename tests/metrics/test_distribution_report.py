@@ -8,6 +8,7 @@ import pytest
 from trl_dprm.metrics import (
     DISTRIBUTION_METRICS,
     category_calibration_errors,
+    category_debiased_calibration_errors,
     distribution_metrics,
     item_scores,
     markdown_table,
@@ -33,7 +34,7 @@ def test_keys_are_the_documented_ones_and_values_lie_in_their_range():
     for name, value in metrics.items():
         about = DISTRIBUTION_METRICS[name]
         assert isinstance(value, float) and about.low <= value <= about.high, name
-        assert about.best in (about.low, about.high)
+        assert about.low <= about.best <= about.high
 
 
 def test_without_positions_only_rps_is_missing():
@@ -61,7 +62,11 @@ def test_means_are_weighted_by_votes():
 def test_an_item_of_weight_two_is_two_items():
     repeated = np.repeat(np.arange(30), VOTES.astype(int))
     metrics, copied = report(), report(PREDICTIONS[repeated], TARGETS[repeated], None)
-    assert metrics == pytest.approx(copied, rel=1e-10)
+    ask_who_voted_together = {
+        name for name in metrics if name.startswith(("unbiased", "debiased")) or "ceiling" in name
+    }
+    for name in set(metrics) - ask_who_voted_together:
+        assert metrics[name] == pytest.approx(copied[name], rel=1e-10), name
 
 
 def test_correlation_equals_numpy_on_repeated_items():
@@ -81,17 +86,53 @@ def test_calibration_is_the_mean_over_categories():
 @pytest.mark.filterwarnings("error")
 def test_perfect_predictions_reach_the_best_values():
     metrics = report(predictions=TARGETS)
-    for name in set(metrics) - {"nats_per_vote"}:
+    of_the_votes = {"nats_per_vote", "expected_reward_correlation_ceiling"}
+    below_zero = {"unbiased_brier_score", "unbiased_energy_distance"}  # no truth fits its own votes so well
+    for name in set(metrics) - of_the_votes - below_zero:
         assert metrics[name] == pytest.approx(DISTRIBUTION_METRICS[name].best, abs=1e-12), name
+    assert all(metrics[name] < 0 for name in below_zero)
+
+
+def test_unbiased_scores_and_the_line_of_rewards_by_a_double_loop():
+    brier = energy = votes = 0.0
+    for prediction, counts in zip(PREDICTIONS, COUNTS, strict=True):
+        answers = np.repeat(np.arange(4), counts)
+        if len(answers) < 2:
+            continue
+        pairs = [(a, b) for i, a in enumerate(answers) for j, b in enumerate(answers) if i != j]
+        share = counts / len(answers)
+        agreement, cost = np.mean([a == b for a, b in pairs]), np.mean([COST[a][b] for a, b in pairs])
+        brier += len(answers) * (prediction @ prediction - 2 * prediction @ share + agreement)
+        energy += len(answers) * (
+            2 * prediction @ np.array(COST) @ share - prediction @ np.array(COST) @ prediction - cost
+        )
+        votes += len(answers)
+    metrics = report()
+    assert metrics["unbiased_brier_score"] == pytest.approx(brier / votes, rel=1e-10)
+    assert metrics["unbiased_energy_distance"] == pytest.approx(energy / votes, rel=1e-10)
+    slope, intercept = np.polyfit(PREDICTIONS @ LINE, TARGETS @ LINE, 1, w=np.sqrt(VOTES))
+    assert metrics["expected_reward_slope"] == pytest.approx(slope, rel=1e-8)
+    assert metrics["expected_reward_intercept"] == pytest.approx(intercept, rel=1e-8)
+
+
+def test_debiased_calibration_is_the_mean_over_categories():
+    errors = category_debiased_calibration_errors(PREDICTIONS, TARGETS, VOTES)
+    assert report()["debiased_calibration_error"] == pytest.approx(errors.mean(), rel=1e-12)
 
 
 @pytest.mark.filterwarnings("error")
-def test_degenerate_sets_give_nan_for_the_correlation_only_and_no_warning():
-    single = report(PREDICTIONS[:1], TARGETS[:1], VOTES[:1])
-    constant = report(np.full_like(PREDICTIONS, 0.1) + 0.6 * np.eye(4)[0])
-    unanimous = report(targets=np.tile([0.0, 1.0, 0.0, 0.0], (30, 1)))
-    for metrics in (single, constant, unanimous):
-        assert [name for name, value in metrics.items() if math.isnan(value)] == ["expected_reward_correlation"]
+def test_degenerate_sets_give_nan_for_what_does_not_exist_and_no_warning():
+    line = {"expected_reward_correlation", "expected_reward_slope", "expected_reward_intercept"}
+    ceiling = {"expected_reward_correlation", "expected_reward_correlation_ceiling"}
+    unbiased = {"unbiased_brier_score", "unbiased_energy_distance", "expected_reward_correlation_ceiling"}
+    unanimous = np.tile([0.0, 1.0, 0.0, 0.0], (30, 1))
+    for metrics, undefined in (
+        (report(PREDICTIONS[:1], TARGETS[:1], [3.0]), line | ceiling | {"debiased_calibration_error"}),
+        (report(np.full_like(PREDICTIONS, 0.1) + 0.6 * np.eye(4)[0]), line),
+        (report(targets=unanimous), ceiling),
+        (report(votes=None), unbiased),  # one vote each
+    ):
+        assert {name for name, value in metrics.items() if math.isnan(value)} == undefined
 
 
 @pytest.mark.filterwarnings("error")

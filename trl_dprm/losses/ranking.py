@@ -68,19 +68,12 @@ def davidson_loss(
     tie_vote_share: Tensor,
     scale: float | Tensor = 1.0,
 ) -> Tensor:
-    r"""Davidson negative log-likelihood of a pair whose annotators may also call a tie.
-
-    With `w = exp(scale * reward)` and tie propensity `nu`,
-
-        P(chosen) : P(rejected) : P(tie) = w_c : w_r : nu * sqrt(w_c w_r),
-
-    so that ties are likeliest between equals, and Bradley–Terry is what remains without ties.
+    r"""Davidson negative log-likelihood of a pair whose annotators may also call a tie (`davidson_log_probs`).
 
     Args:
         chosen_rewards (`Tensor` of shape `(...)`): gradients flow.
         rejected_rewards (`Tensor` of shape `(...)`): the same shape; gradients flow.
-        tie_propensity (`float` or `Tensor` that broadcasts to `(...)`, positive): `nu`; gradients flow. Two equal
-            responses tie with probability `nu / (nu + 2)`.
+        tie_propensity (`float` or `Tensor` that broadcasts to `(...)`, positive): `nu`; gradients flow.
         chosen_vote_share (`Tensor` that broadcasts to `(...)`, between 0 and 1): share who preferred the chosen
             response.
         tie_vote_share (`Tensor` that broadcasts to `(...)`, between 0 and 1): share who called a tie; the rest
@@ -102,12 +95,51 @@ def davidson_loss(
     >>> davidson_loss(equal, equal, 1.0, chosen_vote_share=torch.tensor([0.5]), tie_vote_share=torch.tensor([0.2]))
     tensor([1.0986])
     """
+    chosen, tie, rejected = davidson_log_probs(chosen_rewards, rejected_rewards, tie_propensity, scale).unbind(-1)
+    chosen_share = _for_each_pair("chosen_vote_share", chosen_vote_share, chosen)
+    tie_share = _for_each_pair("tie_vote_share", tie_vote_share, chosen)
+    return -(chosen_share * chosen + (1 - chosen_share - tie_share) * rejected + tie_share * tie)
+
+
+def davidson_log_probs(
+    chosen_rewards: Tensor,
+    rejected_rewards: Tensor,
+    tie_propensity: float | Tensor,
+    scale: float | Tensor = 1.0,
+) -> Tensor:
+    r"""Davidson's log-probabilities that an annotator prefers the chosen response, calls a tie, or prefers the other.
+
+    With `w = exp(scale * reward)` and tie propensity `nu`,
+
+        P(chosen) : P(tie) : P(rejected) = w_c : nu * sqrt(w_c w_r) : w_r,
+
+    so that ties are likeliest between equals, and Bradley–Terry is what remains without ties.
+
+    Args:
+        chosen_rewards (`Tensor` of shape `(...)`): gradients flow.
+        rejected_rewards (`Tensor` of shape `(...)`): the same shape; gradients flow.
+        tie_propensity (`float` or `Tensor` that broadcasts to `(...)`, positive): `nu`; gradients flow. Two equal
+            responses tie with probability `nu / (nu + 2)`.
+        scale (`float` or `Tensor` that broadcasts to `(...)`, positive): as in `bradley_terry_loss`; gradients flow.
+
+    Returns:
+        `Tensor` of shape `(..., 3)`: chosen, tie, rejected; their exponentials sum to 1.
+
+    Raises:
+        ValueError: rewards of different shapes, another argument that does not broadcast to them, or a scale or tie
+            propensity that is a number and not positive.
+
+    Source: Davidson, *On extending the Bradley-Terry model to accommodate ties* (1970), equation 2.1.
+
+    Example:
+
+    >>> equal = torch.tensor([0.0])
+    >>> davidson_log_probs(equal, equal, tie_propensity=2.0).exp()
+    tensor([[0.2500, 0.5000, 0.2500]])
+    """
     half = _scaled_difference(chosen_rewards, rejected_rewards, scale) / 2
     propensity = _positive("tie_propensity", tie_propensity, half).expand_as(half)
-    chosen_share = _for_each_pair("chosen_vote_share", chosen_vote_share, half)
-    tie_share = _for_each_pair("tie_vote_share", tie_vote_share, half)
-    chosen, rejected, tie = torch.stack([half, -half, propensity.log()]).log_softmax(0)
-    return -(chosen_share * chosen + (1 - chosen_share - tie_share) * rejected + tie_share * tie)
+    return torch.stack([half, propensity.log(), -half], dim=-1).log_softmax(-1)
 
 
 def win_probability_loss(

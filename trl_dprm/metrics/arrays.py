@@ -75,6 +75,87 @@ def matching_distributions(category_probs: ArrayLike, target_probs: ArrayLike) -
     return predictions, targets
 
 
+def matching_counts(category_probs: ArrayLike, target_counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and raw votes of the same items over the same categories; items may have no votes.
+
+    Raises:
+        ValueError: as `distribution_table` and `count_table`, or shapes that differ.
+    """
+    predictions = distribution_table("category_probs", category_probs)
+    counts = count_table(target_counts)
+    if predictions.shape != counts.shape:
+        raise ValueError(
+            f"category_probs has shape {predictions.shape} but target_counts has {counts.shape}; give one row per "
+            "item and one column per category in both"
+        )
+    return predictions, counts
+
+
+def matching_whole_counts(category_probs: ArrayLike, target_counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and raw votes as `matching_counts`, for what is only defined by whole votes.
+
+    Raises:
+        ValueError: as `matching_counts`, or a count that is not whole.
+
+    Example:
+
+    >>> matching_whole_counts([[0.5, 0.5]], [[1.5, 0.5]])
+    Traceback (most recent call last):
+    ValueError: target_counts row 0, category 0 is 1.5; give whole votes (not weighted or split ones)
+    """
+    predictions, counts = matching_counts(category_probs, target_counts)
+    broken = counts != np.rint(counts)
+    if broken.any():
+        row, column = np.argwhere(broken)[0]
+        raise ValueError(
+            f"target_counts row {row}, category {column} is {counts[row, column]:g}; give whole votes (not weighted "
+            "or split ones)"
+        )
+    return predictions, counts
+
+
+def count_table(target_counts: ArrayLike) -> np.ndarray:
+    """Raw votes as float64 of shape `(num_items, num_categories)`; they may be fractional, rows may be empty.
+
+    Raises:
+        ValueError: not two-dimensional, no items, or a count that is negative or not finite.
+
+    Example:
+
+    >>> count_table([[2, -1]])
+    Traceback (most recent call last):
+    ValueError: target_counts row 0, category 1 is -1; give a finite number >= 0
+    """
+    return _non_negative_table("target_counts", target_counts)
+
+
+def cost_table(cost_matrix: ArrayLike, num_categories: int) -> np.ndarray:
+    """The ground cost as float64 of shape `(num_categories, num_categories)`, the mean of its two directions.
+
+    Raises:
+        ValueError: another shape, an entry that is negative or not finite, or a diagonal other than zero.
+
+    Example:
+
+    >>> cost_table([[0, 1], [3, 0]], 2)
+    array([[0., 2.],
+           [2., 0.]])
+    """
+    cost = _float64(cost_matrix)
+    if cost.shape != (num_categories, num_categories):
+        raise ValueError(
+            f"cost_matrix has shape {cost.shape} for {num_categories} categories; give one row and column for each"
+        )
+    bad = ~(np.isfinite(cost) & (cost >= 0)) | ((cost != 0) & np.eye(num_categories, dtype=bool))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"cost_matrix[{row}][{column}] is {cost[row, column]:g}; give finite, non-negative costs with zeros on "
+            "the diagonal"
+        )
+    return (cost + cost.T) / 2
+
+
 def weight_vector(name: str, values: ArrayLike | None, length: int) -> np.ndarray:
     """Weights of the items as float64 of shape `(length,)`; ones for `None`.
 

@@ -40,6 +40,24 @@ def weighted_median(values: np.ndarray, weight: np.ndarray) -> float:
     return float(values[order][np.searchsorted(below, below[-1] / 2)])
 
 
+def weighted_variance(values: np.ndarray, weight: np.ndarray) -> float:
+    """Mean squared deviation from the weighted mean; exactly 0 where the values differ by rounding only.
+
+    Args:
+        values (`np.ndarray` of shape `(num_items,)`): finite.
+        weight (`np.ndarray` of shape `(num_items,)`): non-negative, not all zero.
+
+    Example:
+
+    >>> weighted_variance(np.array([1.0, 4.0, 9.0]), np.array([2.0, 1.0, 0.0]))
+    2.0
+    """
+    counts = weight > 0
+    values, share = values[counts], weight[counts] / weight.sum()
+    variance = share @ (values - share @ values) ** 2
+    return float(variance) if np.sqrt(variance) > _CONSTANT * np.abs(values).max() else 0.0
+
+
 def weighted_correlation(predicted: np.ndarray, observed: np.ndarray, weight: np.ndarray) -> float:
     """Pearson correlation; NaN where one side is constant (a single item, a constant prediction).
 

@@ -95,19 +95,19 @@ def paired_difference(
     >>> round(result.difference, 3), round(result.low, 3), round(result.high, 3)
     (-0.15, -0.2, -0.1)
     """
-    scores, baseline = _score_rows("scores", scores), _score_rows("baseline_scores", baseline_scores)
-    _check_pairing(scores, baseline)
+    scores, baseline = score_rows("scores", scores), score_rows("baseline_scores", baseline_scores)
+    check_pairing(scores, baseline)
     weight = weight_vector("weight", weight, scores.shape[1])
     per_seed = np.average(scores - baseline, axis=1, weights=weight)
     sums = _cluster_sums([scores.mean(axis=0), baseline.mean(axis=0)], weight, cluster_ids)
     means, baseline_means = _resampled_means(sums, num_resamples, seed)
-    differences, relative = means - baseline_means, _ratio(means - baseline_means, baseline_means)
+    differences, relative = means - baseline_means, ratio(means - baseline_means, baseline_means)
     total, baseline_total = sums[:, 1:].sum(axis=0) / sums[:, 0].sum()
     return PairedDifference(
         float(total - baseline_total),
-        *_percentile_interval(differences, level),
-        float(_ratio(total - baseline_total, baseline_total)),
-        *_percentile_interval(relative, level),
+        *percentile_interval(differences, level),
+        float(ratio(total - baseline_total, baseline_total)),
+        *percentile_interval(relative, level),
         per_seed,
         float(per_seed.std(ddof=1)) if len(per_seed) > 1 else float("nan"),
     )
@@ -143,14 +143,14 @@ def mean_interval(
     >>> interval.mean, interval.low, interval.high
     (0.5, 0.0, 1.0)
     """
-    rows = _score_rows("scores", scores)
+    rows = score_rows("scores", scores)
     weight = weight_vector("weight", weight, rows.shape[1])
     sums = _cluster_sums([rows.mean(axis=0)], weight, cluster_ids)
     (means,) = _resampled_means(sums, num_resamples, seed)
-    return MeanInterval(float(sums[:, 1].sum() / sums[:, 0].sum()), *_percentile_interval(means, level))
+    return MeanInterval(float(sums[:, 1].sum() / sums[:, 0].sum()), *percentile_interval(means, level))
 
 
-def _score_rows(name: str, scores: ArrayLike) -> np.ndarray:
+def score_rows(name: str, scores: ArrayLike) -> np.ndarray:
     """Scores as `(num_seeds, num_items)`, all finite."""
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if rows.ndim != 2 or 0 in rows.shape:
@@ -164,7 +164,8 @@ def _score_rows(name: str, scores: ArrayLike) -> np.ndarray:
     return rows
 
 
-def _check_pairing(scores: np.ndarray, baseline: np.ndarray) -> None:
+def check_pairing(scores: np.ndarray, baseline: np.ndarray) -> None:
+    """Refuse scores of other items, and numbers of seeds that do not pair (`(num_seeds, num_items)` each)."""
     if scores.shape[1] != baseline.shape[1]:
         raise ValueError(
             f"scores has {scores.shape[1]} items but baseline_scores has {baseline.shape[1]}; give the scores of the "
@@ -204,18 +205,24 @@ def _resample_counts(num_clusters: int, num_resamples: int, seed: int) -> Iterat
     generator = np.random.default_rng(seed)
     rows = max(1, _DRAWS_AT_ONCE // num_clusters)
     for start in range(0, num_resamples, rows):
-        drawn = generator.integers(num_clusters, size=(min(rows, num_resamples - start), num_clusters))
-        drawn += np.arange(len(drawn))[:, None] * num_clusters  # one range of numbers per resample
-        yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+        yield multiplicities(generator, num_clusters, min(rows, num_resamples - start))
 
 
-def _percentile_interval(values: np.ndarray, level: float) -> tuple[float, float]:
+def multiplicities(generator: np.random.Generator, num_units: int, num_resamples: int) -> np.ndarray:
+    """How often each of `num_units` is drawn with replacement: float64 of shape `(num_resamples, num_units)`."""
+    drawn = generator.integers(num_units, size=(num_resamples, num_units))
+    drawn += np.arange(num_resamples)[:, None] * num_units  # one range of numbers per resample
+    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+
+
+def percentile_interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    """Equal-tailed quantiles of resampled values that hold a share `level` of them."""
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; give a coverage between 0 and 1, such as 0.95")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """`numerator / denominator`, NaN where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator != 0)

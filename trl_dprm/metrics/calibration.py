@@ -36,6 +36,7 @@ def reliability_curve(
     weight: ArrayLike | None = None,
     num_bins: int = NUM_BINS,
     binning: str = "equal_width",
+    both_orders: bool = False,
 ) -> ReliabilityCurve:
     """Items with similar predicted probabilities in one bin; what was observed there?
 
@@ -47,6 +48,9 @@ def reliability_curve(
         binning (`str`): `"equal_width"` cuts [0, 1] into intervals of one width, each with its left end (the last one
             with both ends); `"equal_mass"` cuts the sorted items into groups of about equal weight, where equal
             predictions stay together, so that there may be fewer groups.
+        both_orders (`bool`): for pairs, count each in both orders (probability `q` against share `s`, and `1 - q`
+            against `1 - s`): where the preferred response always comes first, one order alone would call every honest
+            model underconfident.
 
     Returns:
         [`ReliabilityCurve`]: bins without weight are left out.
@@ -62,12 +66,10 @@ def reliability_curve(
     >>> reliability_curve([0.1, 0.1, 0.9], [0.0, 0.5, 1.0], num_bins=2).observed
     array([0.25, 1.  ])
     """
-    predicted = share_vector("predicted", predicted)
-    observed = share_vector("observed", observed, len(predicted))
-    weight = weight_vector("weight", weight, len(predicted))
-    counts = weight > 0
-    predicted, observed, weight = predicted[counts], observed[counts], weight[counts]
-    bins = _bins(predicted, weight, num_bins, binning)
+    predicted, observed, weight = calibration_items(predicted, observed, weight)
+    if both_orders:
+        predicted, observed, weight = in_both_orders(predicted), in_both_orders(observed), np.tile(weight, 2)
+    bins = calibration_bins(predicted, weight, num_bins, binning)
     total = np.bincount(bins, weight, num_bins)
     occupied = total > 0
     means = [np.bincount(bins, weight * values, num_bins)[occupied] for values in (predicted, observed)]
@@ -80,13 +82,15 @@ def expected_calibration_error(
     weight: ArrayLike | None = None,
     num_bins: int = NUM_BINS,
     binning: str = "equal_width",
+    both_orders: bool = False,
 ) -> float:
     """Expected calibration error: the mean distance of the reliability curve from the diagonal.
 
-    With few votes per bin it is above 0 for a perfect model too; compare models on the same items only.
+    With few votes per bin it is above 0 for a perfect model too: by how much says `calibration_error_if_calibrated`,
+    and `debiased_calibration_error` takes it away.
 
     Args:
-        predicted, observed, weight, num_bins, binning: as [`reliability_curve`].
+        predicted, observed, weight, num_bins, binning, both_orders: as [`reliability_curve`].
 
     Returns:
         `float` in [0, 1], best 0.
@@ -101,7 +105,7 @@ def expected_calibration_error(
     >>> expected_calibration_error([0.25, 0.25, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0])
     0.125
     """
-    return reliability_curve(predicted, observed, weight, num_bins, binning).calibration_error
+    return reliability_curve(predicted, observed, weight, num_bins, binning, both_orders).calibration_error
 
 
 def category_calibration_errors(
@@ -139,8 +143,34 @@ def category_calibration_errors(
     return np.array([expected_calibration_error(q, p, vote_weight, num_bins, binning) for q, p in columns])
 
 
-def _bins(predicted: np.ndarray, weight: np.ndarray, num_bins: int, binning: str) -> np.ndarray:
-    """Bin of each item, from 0 to `num_bins - 1`."""
+def calibration_items(
+    predicted: ArrayLike, observed: ArrayLike, weight: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities, shares and weights, checked, without the items of weight 0.
+
+    Raises:
+        ValueError: values outside [0, 1], lengths that differ, or weights that are negative or all zero.
+    """
+    predicted = share_vector("predicted", predicted)
+    observed = share_vector("observed", observed, len(predicted))
+    weight = weight_vector("weight", weight, len(predicted))
+    counts = weight > 0
+    return predicted[counts], observed[counts], weight[counts]
+
+
+def in_both_orders(values: np.ndarray) -> np.ndarray:
+    """Probabilities or shares of one side of the pairs, then of the other side.
+
+    Example:
+
+    >>> in_both_orders(np.array([0.25, 1.0]))
+    array([0.25, 1.  , 0.75, 0.  ])
+    """
+    return np.concatenate([values, 1 - values])
+
+
+def calibration_bins(predicted: np.ndarray, weight: np.ndarray, num_bins: int, binning: str) -> np.ndarray:
+    """Bin of each item, from 0 to `num_bins - 1`; see [`reliability_curve`] for the two binnings."""
     if num_bins < 1:
         raise ValueError(f"num_bins is {num_bins}; give at least 1")
     if binning == "equal_width":

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from .arrays import matching_distributions, weight_vector
-from .averages import weighted_correlation, weighted_mean
+from .averages import weighted_mean
 from .calibration import category_calibration_errors
+from .debiased_calibration import category_debiased_calibration_errors
 from .description import MetricDescription
 from .item_scores import item_scores
+from .reward_agreement import reward_agreement
+from .unbiased_scores import unbiased_brier_score, unbiased_energy_distance
+from .vote_pairs import has_pairs
 
 DISTRIBUTION_METRICS = {
     "nats_per_vote": MetricDescription(
@@ -33,9 +36,37 @@ DISTRIBUTION_METRICS = {
     "expected_reward_mae": MetricDescription(
         "Mean absolute error of the expected reward against the mean reward of the votes", 0, math.inf, 0
     ),
+    "unbiased_brier_score": MetricDescription(
+        "Squared distance to the unknown true distribution, without bias, from items with two votes or more; may be "
+        "negative by chance",
+        -math.inf,
+        2,
+        0,
+    ),
+    "unbiased_energy_distance": MetricDescription(
+        "Energy distance to the unknown true distribution, without bias, from items with two votes or more; may be "
+        "negative by chance",
+        -math.inf,
+        math.inf,
+        0,
+    ),
     "expected_reward_correlation": MetricDescription(
         "Pearson correlation of expected reward and mean reward of the votes; NaN where one is constant", -1, 1, 1
     ),
+    "expected_reward_correlation_ceiling": MetricDescription(
+        "What that correlation would be for the true expected rewards, with so few votes an item; NaN where no item "
+        "has two votes",
+        0,
+        1,
+        1,
+    ),
+    "expected_reward_slope": MetricDescription(
+        "Slope of the mean reward on the expected reward; below 1 the differences between items are exaggerated",
+        -math.inf,
+        math.inf,
+        1,
+    ),
+    "expected_reward_intercept": MetricDescription("Intercept of the same line", -math.inf, math.inf, 0),
     "expected_calibration_error": MetricDescription(
         "Calibration error of a category's probability against its vote share, ten bins of equal width, mean over "
         "categories",
@@ -45,6 +76,13 @@ DISTRIBUTION_METRICS = {
     ),
     "expected_calibration_error_equal_mass": MetricDescription(
         "The same with ten bins that hold equally many votes", 0, 1, 0
+    ),
+    "debiased_calibration_error": MetricDescription(
+        "Root mean square calibration error without what finite votes add to it, ten bins of equal width, mean over "
+        "categories; NaN where no bin has two items",
+        0,
+        1,
+        0,
     ),
 }
 
@@ -76,7 +114,8 @@ def distribution_metrics(
         cost_matrix (nested sequence of shape `(num_categories, num_categories)`): ground cost.
 
     Returns:
-        `dict[str, float]`: the keys of `DISTRIBUTION_METRICS`. NaN only for a correlation that does not exist;
+        `dict[str, float]`: the keys of `DISTRIBUTION_METRICS`. NaN for what does not exist: a correlation or slope
+        without differences between items, whatever needs two votes on an item, or two items in a bin.
         `nats_per_vote` is `inf` if a category that got a vote was given probability 0.
 
     Raises:
@@ -95,11 +134,18 @@ def distribution_metrics(
     weight = weight_vector("vote_weight", vote_weight, len(category_probs))
     scores = item_scores(category_probs, target_probs, category_rewards, category_positions, cost_matrix)
     metrics = {name: weighted_mean(values, weight) for name, values in scores.items()}
-    rewards = np.asarray(category_rewards, dtype=np.float64)
-    metrics["expected_reward_correlation"] = weighted_correlation(
-        category_probs @ rewards, target_probs @ rewards, weight
-    )
+    target_counts = target_probs * weight[:, None]
+    several = has_pairs(target_counts)
+    for name, values in (
+        ("unbiased_brier_score", unbiased_brier_score(category_probs, target_counts)),
+        ("unbiased_energy_distance", unbiased_energy_distance(category_probs, target_counts, cost_matrix)),
+    ):
+        metrics[name] = weighted_mean(values[several], weight[several]) if several.any() else math.nan
+    for name, value in reward_agreement(category_probs, target_counts, category_rewards)._asdict().items():
+        metrics[f"expected_reward_{name}"] = value
     for suffix, binning in (("", "equal_width"), ("_equal_mass", "equal_mass")):
         errors = category_calibration_errors(category_probs, target_probs, weight, binning=binning)
         metrics[f"expected_calibration_error{suffix}"] = float(errors.mean())
+    debiased = category_debiased_calibration_errors(category_probs, target_probs, weight)
+    metrics["debiased_calibration_error"] = float(debiased.mean())
     return metrics

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from .arrays import distribution_table, matching_distributions, weight_vector
 from .calibration import NUM_BINS, reliability_curve
+from .disagreement import pairwise_disagreement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +29,8 @@ def most_contested(
 ) -> np.ndarray:
     """The items on which two annotators disagree most, by the cost between their categories.
 
-    For `n` votes `n / (n - 1) p'Cp` estimates without bias the expected cost between two annotators. One vote says
-    nothing of disagreement, and of two votes that differ not much can be seen in a picture: raise `min_votes` where
-    items have more.
+    By `pairwise_disagreement`, which is unbiased at any number of votes. One vote says nothing of disagreement, and of
+    two votes that differ not much can be seen in a picture: raise `min_votes` where items have more.
 
     Args:
         target_probs (array of shape `(num_items_given, num_categories)`): vote shares, rows sum to 1.
@@ -47,7 +47,7 @@ def most_contested(
         ValueError: a table that is no distribution, a cost for another number of categories, or `min_votes` of at most
             1.
 
-    Source: [ours]; Rao's quadratic entropy (1982) with the correction for finite votes.
+    Source: [ours].
 
     Example:
 
@@ -56,16 +56,10 @@ def most_contested(
     """
     targets = distribution_table("target_probs", target_probs)
     votes = weight_vector("vote_weight", vote_weight, len(targets))
-    cost = np.asarray(cost_matrix, dtype=np.float64)
-    if cost.shape != (targets.shape[1],) * 2:
-        raise ValueError(
-            f"cost_matrix has shape {cost.shape} for {targets.shape[1]} categories; give one row and column for each"
-        )
     if min_votes <= 1:
         raise ValueError(f"min_votes is {min_votes}; one vote shows no disagreement, give more than 1")
     eligible = np.flatnonzero(votes >= min_votes)
-    targets, votes = targets[eligible], votes[eligible]
-    disagreement = votes / (votes - 1) * ((targets @ cost) * targets).sum(axis=1)
+    disagreement = pairwise_disagreement(targets * votes[:, None], cost_matrix)[eligible]
     return eligible[np.argsort(-disagreement, kind="stable")[:num_items]]
 
 
@@ -108,11 +102,11 @@ def plot_distributions(
     _check_names("category_names", category_names, num_categories)
     item_names = [f"item {number}" for number in range(1, num_items + 1)] if item_names is None else item_names
     _check_names("item_names", item_names, num_items)
-    figure, axes = _panels(num_items, width=max(2.6, 0.55 * num_categories), height=2.4)
+    figure, axes = panels(num_items, width=max(2.6, 0.55 * num_categories), height=2.4)
     for ax, name, prediction, target in zip(axes, item_names, category_probs, target_probs, strict=True):
         _grouped_bars(ax, prediction, target, category_label, target_label)
-        ax.set_title(_shortened(name), fontsize=9)
-        _name_categories(ax, category_names)
+        ax.set_title(shortened(name), fontsize=9)
+        name_categories(ax, category_names)
     axes[0].set_ylim(0, min(1.0, 1.08 * max(category_probs.max(), target_probs.max())))
     _frame(figure, axes, xlabel="category", ylabel="share of annotators")
     return figure
@@ -155,22 +149,34 @@ def plot_reliability(
     """
     category_probs, target_probs = matching_distributions(category_probs, target_probs)
     _check_names("category_names", category_names, category_probs.shape[1])
-    figure, axes = _panels(len(category_names), width=2.6, height=2.8)
+    figure, axes = panels(len(category_names), width=2.6, height=2.8)
     for ax, name, predicted, observed in zip(axes, category_names, category_probs.T, target_probs.T, strict=True):
         curve = reliability_curve(predicted, observed, vote_weight, num_bins, binning)
         ax.plot([0, 1], [0, 1], color="0.45", linestyle="--", linewidth=1, label="calibrated")
         ax.plot(curve.predicted, curve.observed, color=_BLUE, linewidth=1.2)
         area = np.maximum(_SMALLEST_POINT, _ALL_VOTES * curve.weight / curve.weight.sum())
         ax.scatter(curve.predicted, curve.observed, s=area, color=_BLUE, alpha=0.75, linewidths=0, label="model")
-        ax.set_title(f"{_shortened(name)}\nECE {curve.calibration_error:.3f}", fontsize=9)
+        ax.set_title(f"{shortened(name)}\nECE {curve.calibration_error:.3f}", fontsize=9)
         ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
         ax.grid(color="0.9", linewidth=0.8)
     _frame(figure, axes, xlabel="predicted probability", ylabel="observed share of votes")
     return figure
 
 
-def _panels(count: int, width: float, height: float) -> tuple["Figure", np.ndarray]:
-    """A grid of at most three columns that share both axes; sizes in inches per panel."""
+def panels(count: int, width: float, height: float, share: bool = True) -> tuple["Figure", np.ndarray]:
+    """A grid of at most three columns.
+
+    Args:
+        count (`int`): number of panels.
+        width, height (`float`): of a panel, in inches.
+        share (`bool`): whether they share both axes.
+
+    Returns:
+        `matplotlib.figure.Figure` and its axes, `np.ndarray` of shape `(count,)`.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -179,7 +185,7 @@ def _panels(count: int, width: float, height: float) -> tuple["Figure", np.ndarr
     rows = -(-count // columns)
     size = (0.9 + columns * width, 1.3 + rows * height)
     figure = Figure(figsize=size, dpi=150, layout="constrained")  # not pyplot: no display, no global state
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, sharex=share, sharey=share, squeeze=False).ravel()
     for ax in axes[count:]:
         ax.remove()
     for ax in axes[max(0, count - columns) : count]:
@@ -194,8 +200,13 @@ def _grouped_bars(ax: "Axes", prediction: np.ndarray, target: np.ndarray, label:
     ax.grid(axis="y", color="0.9", linewidth=0.8)
 
 
-def _name_categories(ax: "Axes", category_names: Sequence[str]) -> None:
-    """Names under the bars, slanted if they are long."""
+def name_categories(ax: "Axes", category_names: Sequence[str]) -> None:
+    """Names under the bars, slanted if they are long.
+
+    Args:
+        ax (`matplotlib.axes.Axes`): with bars at 0, 1, 2 ….
+        category_names (sequence of `str`): their names.
+    """
     slant = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, category_names)) > 4 else {}
     ax.set_xticks(np.arange(len(category_names)), [_plain(name) for name in category_names], fontsize=8, **slant)
 
@@ -210,9 +221,14 @@ def _frame(figure: "Figure", axes: np.ndarray, xlabel: str, ylabel: str) -> None
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
 
 
-def _shortened(name: str) -> str:
-    """At most two lines, as plain text."""
-    return "\n".join(textwrap.wrap(_plain(name), width=34, max_lines=2, placeholder=" …"))
+def shortened(name: str, width: int = 34) -> str:
+    """At most two lines, as plain text.
+
+    Args:
+        name (`str`): a title.
+        width (`int`): characters of a line.
+    """
+    return "\n".join(textwrap.wrap(_plain(name), width=width, max_lines=2, placeholder=" …"))
 
 
 def _plain(name: str) -> str:
