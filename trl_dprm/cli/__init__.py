@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": "turn a table of annotator judgments into training targets",
     "train": "train a distributional preference reward model",
     "evaluate": "measure a trained model on a data set",
+    "adapt": "adapt a trained model to new votes, or recalibrate it",
     "ppo": "train a policy on the expected reward",
     "score": "write the reward and its distribution beside every row of a data set",
     "serve": "answer requests for rewards over HTTP",

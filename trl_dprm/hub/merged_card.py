@@ -29,14 +29,7 @@ def merged_card(
     Returns:
         [`~huggingface_hub.ModelCard`].
     """
-    file = cached_file(
-        adapter,
-        "README.md",
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_gated_repo=True,
-    )
-    told = ModelCard.load(Path(file)) if file is not None else None
+    told = card_beside(adapter, revision)
     return ModelCard.from_template(
         ModelCardData(
             model_name=name,
@@ -55,11 +48,23 @@ def merged_card(
         dtype=dtype,
         config=config,
         category_table=category_table(config),
-        training=_training_sections(told.text) if told else None,
+        training=training_sections(told.text) if told else None,
     )
 
 
-def _training_sections(text):
+def card_beside(checkpoint: str, revision: str | None = None) -> ModelCard | None:
+    """The card that lies beside a checkpoint, a folder or Hub id (`str`), at a `revision`; `None` where none does."""
+    file = cached_file(
+        checkpoint,
+        "README.md",
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_gated_repo=True,
+    )
+    return ModelCard.load(Path(file)) if file is not None else None
+
+
+def training_sections(text: str) -> str | None:
     """From "Training data" to "Limits" of a card that `DPRMTrainer` wrote; `None` of any other."""
     start, end = text.find("\n## Training data\n"), text.find("\n## Limits\n")
     return text[start:end].strip() if 0 <= start < end else None

@@ -1,0 +1,282 @@
+"""`trl-dprm adapt`: the folder that it writes scores as the map says, and says what the map is worth."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset
+from scipy.special import softmax
+from tiny_models import tiny_stock_model
+from tiny_runs import flags
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from trl_dprm import DPRMForSequenceClassification
+from trl_dprm.cli import main
+from trl_dprm.trainer.rows import prepare_row
+from trl_dprm.trainer.tokenization import TokenizationRule
+
+NAMES = ["bad", "fair", "good"]
+SHIFT = np.array([-1.0, 0.0, 1.0])
+RULE = {"add_special_tokens": True, "append_eos": True, "max_length": 64}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory, tokenizer):
+    """Folder of a tiny BERT whose head has biases, and whose probabilities differ between texts."""
+    folder = tmp_path_factory.mktemp("encoder")
+    model = DPRMForSequenceClassification.from_classifier(
+        tiny_stock_model("bert", "classifier", num_labels=3), category_names=NAMES, category_rewards=[-1.0, 0.0, 1.0]
+    )
+    with torch.no_grad():
+        model.classifier.weight.mul_(40)
+    model.config.anchored, model.config.tokenization, model.config.prior_strength = True, RULE, 20.0
+    model.config.bradley_terry_scale = 2.5
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def texts(num_texts, seed=0):
+    letters = np.random.default_rng(seed).integers(97, 123, (num_texts, 6))
+    return [bytes(word.astype(np.uint8)).decode() for word in letters]
+
+
+def category_logits(folder, words):
+    model = DPRMForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = []
+    for word in words:
+        ids = tokenizer(word + tokenizer.eos_token, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            rows.append(model(ids).category_logits[0].double().numpy())
+    return np.array(rows)
+
+
+def votes_file(path, folder, words, shift, votes=8, seed=1, **columns):
+    draw = np.random.default_rng(seed)
+    probs = softmax(category_logits(folder, words) + shift, axis=1)
+    rows = [
+        {"text": word, "target_counts": draw.multinomial(votes, p).tolist(), **columns}
+        for word, p in zip(words, probs, strict=True)
+    ]
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return str(path)
+
+
+def adapt(model, votes, folder, **options):
+    main(["adapt", *flags({"model": model, "dataset_name": votes, "output_dir": str(folder), **options})])
+    return json.loads((Path(folder) / "adaptation.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def shifted(encoder, tmp_path_factory):
+    """Folder of the encoder adapted to 60 texts of a population that likes everything better, and the report."""
+    place = tmp_path_factory.mktemp("shifted")
+    votes = votes_file(place / "votes.jsonl", encoder, texts(60), SHIFT)
+    return place / "adapted", adapt(encoder, votes, place / "adapted", map="bias"), votes
+
+
+def test_the_shift_is_recovered_and_every_loader_gives_the_mapped_score(encoder, shifted):
+    folder, report, _ = shifted
+    assert report["kind"] == "bias"
+    np.testing.assert_allclose(report["map"]["bias"], SHIFT, rtol=0, atol=0.1 * np.ptp(SHIFT))
+    new = texts(5, seed=9)
+    expected = category_logits(encoder, new) @ np.array(report["map"]["matrix"]).T + report["map"]["bias"]
+    np.testing.assert_allclose(category_logits(folder, new), expected, rtol=0, atol=1e-4)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(new[0] + tokenizer.eos_token, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        reward = AutoModelForSequenceClassification.from_pretrained(folder)(ids).logits.item()
+    assert reward == pytest.approx(softmax(expected[0]) @ [-1.0, 0.0, 1.0], abs=1e-5)
+
+
+def test_the_report_says_that_it_pays_and_the_card_with_it(shifted):
+    folder, report, _ = shifted
+    assert report["change"]["high"] < 0 and report["verdict"].endswith("it pays.")
+    card = (folder / "README.md").read_text()
+    assert report["verdict"] in card and "480 new votes on 60 texts" in card
+    assert "bad -" in card and "good +" in card
+    assert "is the checkpoint's (2.5)" in card
+
+
+def test_everything_but_the_head_and_the_prior_strength_stays(encoder, shifted):
+    folder, report, _ = shifted
+    before, after = (DPRMForSequenceClassification.from_pretrained(place).state_dict() for place in (encoder, folder))
+    assert [name for name in before if not torch.equal(before[name], after[name])] == ["classifier.bias"]
+    configs = [json.loads((Path(place) / "config.json").read_text()) for place in (encoder, folder)]
+    assert configs[0].pop("prior_strength") == 20.0
+    assert configs[1].pop("prior_strength") == report["prior_strength"] > 1
+    assert configs[0] == configs[1]
+
+
+def test_posteriors_are_the_model_and_the_votes_and_training_takes_them(shifted):
+    folder, report, votes = shifted
+    items = pd.read_parquet(folder / "item_posteriors.parquet")
+    counts = np.array([json.loads(line)["target_counts"] for line in Path(votes).read_text().splitlines()])
+    strength = report["prior_strength"]
+    prior = np.stack(items["prior_probs"])
+    expected = (strength * prior + counts) / (strength + 8)
+    np.testing.assert_allclose(np.stack(items["target_probs"]), expected, rtol=1e-9)
+    np.testing.assert_allclose(items["vote_weight"], strength + 8)
+    np.testing.assert_array_equal(np.stack(items["target_counts"]), counts)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    row = Dataset.from_parquet(str(folder / "item_posteriors.parquet"))[1]
+    prepared = prepare_row(row, 1, tokenizer, TokenizationRule(), NAMES)
+    np.testing.assert_allclose(prepared["response_target_probs"][0], expected[1])
+    assert prepared["response_target_weight"] == [pytest.approx(strength + 8)]
+
+
+def test_ten_votes_of_the_same_population_change_next_to_nothing(encoder, tmp_path):
+    votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(10, seed=3), 0.0, votes=1)
+    report = adapt(encoder, votes, tmp_path / "adapted")
+    new = texts(20, seed=4)
+    change = softmax(category_logits(tmp_path / "adapted", new), axis=1) - softmax(
+        category_logits(encoder, new), axis=1
+    )
+    assert np.abs(change).mean() < 0.02
+    assert not report["verdict"].endswith(": it pays.")
+    assert report["kind"] == "identity"
+    assert report["prior_strength"] == 20.0  # of the checkpoint: the probabilities are the old ones
+    items = pd.read_parquet(tmp_path / "adapted" / "item_posteriors.parquet")
+    np.testing.assert_allclose(items["vote_weight"], 21.0)
+
+
+def test_a_map_from_few_votes_leaves_no_prior_strength_but_counts_items_by_the_old_one(encoder, tmp_path):
+    votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(10, seed=3), SHIFT, votes=1)
+    report = adapt(encoder, votes, tmp_path / "adapted", map="bias")
+    assert report["prior_strength"] is None and 0 < report["no_change_prob"] < 0.5
+    items = pd.read_parquet(tmp_path / "adapted" / "item_posteriors.parquet")
+    np.testing.assert_allclose(items["vote_weight"], 21.0)
+    assert "`prior_strength` is not set" in (tmp_path / "adapted" / "README.md").read_text()
+
+
+def test_judgments_of_one_annotator_each_are_counted(encoder, tmp_path):
+    rows = [{"text": word, "annotator_id": k % 3, "category": NAMES[k % 3]} for k, word in enumerate(texts(9))]
+    rows.append({"text": texts(9)[0], "annotator_id": 7, "category": "good"})
+    (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = adapt(encoder, str(tmp_path / "votes.jsonl"), tmp_path / "adapted", map="temperature")
+    assert (report["num_items"], report["num_votes"], report["num_annotators"]) == (9, 10, 4)
+    assert "10 new votes on 9 texts by 4 annotators" in (tmp_path / "adapted" / "README.md").read_text()
+
+
+def test_recalibration_is_one_factor(encoder, tmp_path):
+    overconfident = tmp_path / "overconfident"
+    shutil.copytree(encoder, overconfident)
+    model = DPRMForSequenceClassification.from_pretrained(encoder)
+    with torch.no_grad():
+        model.classifier.weight.mul_(2)
+        model.classifier.bias.mul_(2)
+    model.save_pretrained(overconfident)
+    votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(150, seed=5), 0.0, votes=20)
+    report = adapt(str(overconfident), votes, tmp_path / "adapted", map="temperature", prior_weight=0)
+    assert report["map"]["matrix"][0][0] == pytest.approx(0.5, abs=0.05)
+    assert report["map"]["bias"] == [0, 0, 0]
+    new = texts(5, seed=6)
+    after = softmax(category_logits(tmp_path / "adapted", new), axis=1)
+    np.testing.assert_allclose(after, softmax(category_logits(encoder, new), axis=1), rtol=0, atol=0.05)
+
+
+@pytest.fixture(scope="module")
+def grouped(encoder, tmp_path_factory):
+    """Two groups that voted on the same texts, one against the model's taste, the other with it."""
+    place = tmp_path_factory.mktemp("grouped")
+    votes = votes_file(place / "votes.jsonl", encoder, texts(60), SHIFT, group="glad")
+    votes_file(place / "votes.jsonl", encoder, texts(60), -SHIFT, seed=2, group="grim")
+    words = texts(7, seed=8)
+    (place / "new.jsonl").write_text("".join(json.dumps({"text": word}) + "\n" for word in words))
+    options = {"group_column": "group", "population_shares": "grim=0.75,glad=0.25", "apply_to": place / "new.jsonl"}
+    return place / "adapted", adapt(encoder, votes, place / "adapted", **options), words
+
+
+def test_groups_are_predicted_and_another_population_mixed(encoder, grouped):
+    folder, report, words = grouped
+    predictions = pd.read_parquet(folder / "group_predictions.parquet")
+    assert list(predictions["text"]) == words
+    glad, grim = (softmax(category_logits(encoder, words) + shift, axis=1) for shift in (SHIFT, -SHIFT))
+    mixed = np.stack(predictions["post_stratified_probs"])
+    np.testing.assert_allclose(mixed, 0.25 * glad + 0.75 * grim, rtol=0, atol=0.08)
+    np.testing.assert_allclose(predictions["post_stratified_reward"], mixed @ [-1, 0, 1], rtol=1e-9)
+    assert set(predictions["worst_group"]) == {"grim"}
+    by_group = np.array([[list(probs) for probs in row] for row in predictions["group_probs"]])
+    np.testing.assert_allclose(predictions["worst_group_reward"], by_group[:, 1] @ [-1, 0, 1], rtol=1e-9)
+    for nats in report["groups"].values():
+        assert nats["votes"] == 480
+        assert nats["nats"] < nats["nats_shared"] and nats["nats"] < nats["nats_before"]
+    assert set(report["nats_by_kind"]) == {"identity", "temperature", "bias", "matrix"}
+    assert report["kind"] == min(report["nats_by_kind"], key=report["nats_by_kind"].get)
+    assert "The kind of map was chosen by cross-validation" in (folder / "README.md").read_text()
+    assert "### Groups" in (folder / "README.md").read_text()
+
+
+def test_a_head_without_biases_takes_no_bias_and_auto_does_without(trained, judged, tmp_path, failure, capsys):
+    argv = ["adapt", "--model", trained, "--dataset_name", judged, "--split", "test"]
+    code, error = failure([*argv, "--output_dir", str(tmp_path / "a"), "--map", "bias"])
+    assert code == 1 and "has a head without biases (`score`)" in error and "--map temperature" in error
+    assert not list(tmp_path.iterdir())
+    main([*argv, "--output_dir", str(tmp_path / "a")])
+    report = json.loads((tmp_path / "a" / "adaptation.json").read_text())
+    assert set(report["nats_by_kind"]) == {"identity", "temperature", "matrix"}
+    printed = capsys.readouterr().out
+    assert "27 votes on 9 texts" in printed and report["verdict"] in printed
+
+
+def test_the_help_says_how_to_recalibrate(capsys):
+    with pytest.raises(SystemExit):
+        main(["adapt", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "recalibrate it (`--map temperature` on validation votes)" in printed
+
+
+class TestFaults:
+    @pytest.fixture
+    def votes(self, tmp_path):
+        (tmp_path / "votes.jsonl").write_text('{"text": "yes", "target_counts": [1, 0, 2]}\n' * 2)
+        return str(tmp_path / "votes.jsonl")
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({}, "1 of 1 items have votes, and cross-validation over items needs 2"),
+            ({"dataset_name": "votes.jsonl"}, "`votes.jsonl` is read as a path"),
+            ({"group_column": "team"}, "has no column `team` for the groups; it has ['target_counts', 'text']"),
+            ({"map": "matrix", "prior_strength": 0.0}, "prior_strength is 0.0"),
+            ({"population_shares": "a=1"}, "say by `group_column` which column names them"),
+            ({"apply_to": "x.jsonl"}, "`apply_to` is for predictions of groups"),
+            ({"prior_weight": "much"}, "`prior_weight` is 'much': give `auto`, or a number of at least 0"),
+            ({"prior_weight": -1, "map": "bias"}, "prior_weight is -1.0; give 'auto'"),
+        ],
+    )
+    def test_wrong_options_are_one_message_and_leave_nothing(
+        self, changes, message, encoder, votes, tmp_path, failure
+    ):
+        options = {"model": encoder, "dataset_name": votes, "output_dir": tmp_path / "out", **changes}
+        code, error = failure(["adapt", *flags(options)])
+        assert code == 1 and message in error
+        assert [file.name for file in tmp_path.iterdir()] == ["votes.jsonl"]
+
+    def test_a_group_without_votes_is_refused(self, encoder, tmp_path, failure):
+        rows = [{"text": word, "target_counts": [1, 0, 1], "group": "a"} for word in texts(3)]
+        rows.append({"text": "none", "target_counts": [0, 0, 0], "group": "b"})
+        (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = {"dataset_name": tmp_path / "votes.jsonl", "output_dir": tmp_path / "out", "group_column": "group"}
+        code, error = failure(["adapt", *flags({"model": encoder, "map": "bias", **options})])
+        assert code == 1 and "The group 'b' has rows but no votes" in error
+
+    def test_an_existing_folder_is_refused(self, encoder, votes, tmp_path, failure):
+        code, error = failure(["adapt", "--model", encoder, "--dataset_name", votes, "--output_dir", str(tmp_path)])
+        assert code == 1 and "is not empty, and nothing is overwritten" in error
+
+    def test_an_unanchored_model_is_refused(self, trained_on_pairs, votes, tmp_path, failure):
+        argv = ["adapt", "--model", trained_on_pairs, "--dataset_name", votes, "--output_dir", str(tmp_path / "out")]
+        code, error = failure(argv)
+        assert code == 1 and "it is not anchored" in error
+
+    def test_another_kind_of_model_is_refused(self, backbone, votes, tmp_path, failure):
+        argv = ["adapt", "--model", backbone, "--dataset_name", votes, "--output_dir", str(tmp_path / "out")]
+        code, error = failure(argv)
+        assert code == 1 and "not a distributional preference reward model" in error

@@ -1,0 +1,74 @@
+"""What `trl-dprm adapt` writes beside the checkpoint: the map as numbers, and the items' posteriors."""
+
+import json
+from pathlib import Path
+
+from datasets import Dataset
+
+from ..adaptation import Adaptation, LogitMap, VotedItems, item_posteriors
+from ..models import DPRMConfig
+from .adapted_groups import AdaptedGroups
+
+REPORT_FILE = "adaptation.json"
+ITEMS_FILE = "item_posteriors.parquet"
+
+
+def write_item_posteriors(
+    path: Path, texts: Dataset, adaptation: Adaptation, voted: VotedItems, prior_strength: float
+) -> None:
+    """Write the items with their posteriors, in the columns that training takes.
+
+    Args:
+        path (`Path`): The Parquet file.
+        texts ([`~datasets.Dataset`] of N rows): The items.
+        adaptation ([`~trl_dprm.adaptation.Adaptation`]): Whose held-out predictions are the priors.
+        voted ([`~trl_dprm.adaptation.VotedItems`]): Their votes.
+        prior_strength (`float`): Votes that the predictions are worth.
+    """
+    columns = item_posteriors(adaptation.category_log_probs, voted.target_counts, prior_strength)
+    for name, values in columns.items():
+        texts = texts.add_column(name, values.tolist())
+    texts.to_parquet(path)
+
+
+def write_report(
+    folder: Path, config: DPRMConfig, adaptation: Adaptation, groups: AdaptedGroups | None, num_annotators: int | None
+) -> None:
+    """Write the map, what it rests on and what it is worth, as JSON.
+
+    Args:
+        folder (`Path`): Where to.
+        config ([`DPRMConfig`]): Of the adapted model.
+        adaptation ([`~trl_dprm.adaptation.Adaptation`]): The fit.
+        groups ([`AdaptedGroups`], *optional*): The groups' maps.
+        num_annotators (`int`, *optional*): Of the new votes.
+    """
+    fitted, change = adaptation.fitted, adaptation.change
+    content = {
+        "category_names": config.category_names,
+        "kind": fitted.kind,
+        "map": _as_lists(fitted.logit_map),
+        "prior_weight": fitted.prior_weight,
+        "no_change_prob": fitted.no_change_prob,
+        "num_items": fitted.num_items,
+        "num_votes": fitted.num_votes,
+        "num_annotators": num_annotators,
+        "nats_by_kind": adaptation.nats_by_kind,
+        "nats_before": adaptation.nats_before,
+        "change": change and {"difference": change.difference, "low": change.low, "high": change.high},
+        "verdict": adaptation.verdict,
+        "prior_strength": config.prior_strength,
+    }
+    if groups is not None:
+        content["groups"] = {
+            name: {
+                "map": _as_lists(logit_map),
+                **dict(zip(("votes", "nats_before", "nats_shared", "nats"), nats, strict=True)),
+            }
+            for (name, nats), logit_map in zip(groups.nats.items(), groups.maps.maps, strict=True)
+        }
+    (folder / REPORT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _as_lists(logit_map: LogitMap) -> dict:
+    return {"matrix": logit_map.matrix.tolist(), "bias": logit_map.bias.tolist()}

@@ -1,0 +1,117 @@
+"""The card of a checkpoint that was adapted to new votes."""
+
+import numpy as np
+from huggingface_hub import ModelCard, ModelCardData
+
+from ..adaptation import Adaptation
+from ..models import DPRMConfig
+from .card_tables import category_table, markdown_table
+from .merged_card import card_beside, training_sections
+from .model_card import hub_link, is_hub_id, template_path
+
+_TEMPLATE = "adapted_model_card.md"
+_TAGS = ("dprm", "reward-model", "trl_dprm")
+_KINDS = {
+    "identity": "none: the probabilities are the checkpoint's",
+    "temperature": "temperature: one factor on all category logits",
+    "bias": "bias: one number added to each category's logit",
+    "matrix": "matrix: each category's logit anew from all of them",
+}
+
+
+def adapted_card(
+    config: DPRMConfig,
+    name: str,
+    checkpoint: str,
+    adaptation: Adaptation,
+    num_annotators: int | None = None,
+    group_nats: dict[str, tuple[float, float, float, float]] | None = None,
+    revision: str | None = None,
+) -> ModelCard:
+    """Fill the card template for an adapted model; the checkpoint's own card is taken over.
+
+    Args:
+        config ([`DPRMConfig`]): Of the adapted model.
+        name (`str`): Title.
+        checkpoint (`str`): Hub id or path of what was adapted.
+        adaptation ([`~trl_dprm.adaptation.Adaptation`]): What was fitted, and what it is worth.
+        num_annotators (`int`, *optional*): Of the new votes.
+        group_nats (`dict`, *optional*):
+            By group: votes, and nats per vote of the checkpoint, of the map of all groups, and of the group's own.
+        revision (`str`, *optional*): Of the checkpoint's Hub id.
+
+    Returns:
+        [`~huggingface_hub.ModelCard`].
+    """
+    told = card_beside(checkpoint, revision)
+    fitted, nats_by_kind = adaptation.fitted, adaptation.nats_by_kind
+    return ModelCard.from_template(
+        ModelCardData(
+            model_name=name,
+            library_name="transformers",
+            pipeline_tag="text-classification",
+            base_model=checkpoint if is_hub_id(checkpoint) else None,
+            base_model_relation="finetune" if is_hub_id(checkpoint) else None,
+            license=told and told.data.license,
+            tags=list(_TAGS),
+        ),
+        template_path=str(template_path(_TEMPLATE)),
+        name=name,
+        checkpoint=hub_link(checkpoint, "checkpoint"),
+        config=config,
+        num_votes=f"{fitted.num_votes:,.10g}",
+        num_items=f"{fitted.num_items:,}",
+        num_annotators=num_annotators,
+        adaptation_table=adaptation_table(adaptation, config.category_names),
+        verdict=adaptation.verdict,
+        kind_table=nats_by_kind and markdown_table(["map", "nats per held-out vote"], _rounded(nats_by_kind.items())),
+        group_table=group_nats and group_table(group_nats),
+        category_table=category_table(config),
+        training=training_sections(told.text) if told else None,
+    )
+
+
+def adaptation_table(adaptation: Adaptation, category_names: list[str]) -> str:
+    """What was fitted and what it is worth, as Markdown.
+
+    Args:
+        adaptation ([`~trl_dprm.adaptation.Adaptation`]): The fit.
+        category_names (`list[str]`): Of the model.
+    """
+    fitted, change = adaptation.fitted, adaptation.change
+    rows = [["map", _KINDS[fitted.kind]], *_map_rows(fitted.logit_map, fitted.kind, category_names)]
+    rows.append(["prior weight", fitted.prior_weight if fitted.prior_weight == "auto" else f"{fitted.prior_weight:g}"])
+    if fitted.no_change_prob is not None:
+        rows.append(["probability that nothing has changed, given the votes", f"{fitted.no_change_prob:.3f}"])
+    rows.append(["nats per vote before", f"{adaptation.nats_before:.4f}"])
+    if change is not None:
+        rows.append(["nats per vote, held out", f"{adaptation.nats_before + change.difference:.4f}"])
+        rows.append(["change, 95 % interval", f"{change.difference:+.4f} ({change.low:+.4f} to {change.high:+.4f})"])
+    return markdown_table(["adaptation", ""], rows)
+
+
+def group_table(group_nats: dict[str, tuple[float, float, float, float]]) -> str:
+    """Nats per vote of each group, as Markdown; see [`adapted_card`]."""
+    header = ["group", "votes", "nats per vote: checkpoint", "held out: map of all", "held out: own map"]
+    return markdown_table(
+        header, [[name, f"{votes:,.10g}", *_rounded([nats])[0]] for name, (votes, *nats) in group_nats.items()]
+    )
+
+
+def _map_rows(logit_map, kind, category_names):
+    """The map's own numbers, as far as a table can show them."""
+    if kind == "temperature":
+        slope = logit_map.matrix[0, 0]
+        return [["logits multiplied by", f"{slope:.4f} (temperature {1 / slope:.4f})"]]
+    rows = []
+    if kind == "matrix":
+        change = np.abs(logit_map.matrix - np.eye(logit_map.num_categories)).max()
+        rows.append(["largest change of an entry of the matrix", f"{change:.4f}"])
+    if logit_map.has_bias:
+        shifts = zip(category_names, logit_map.bias, strict=True)
+        rows.append(["added to the logits", ", ".join(f"{name} {shift:+.3f}" for name, shift in shifts)])
+    return rows
+
+
+def _rounded(rows):
+    return [[f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows]
