@@ -11,8 +11,9 @@ from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments
 
 from trl_dprm import DPRMTrainingArguments
 from trl_dprm.cli import COMMANDS, main
+from trl_dprm.cli.adapt import AdaptArguments
 from trl_dprm.cli.checkpoint import CheckpointArguments
-from trl_dprm.cli.evaluate import EvaluateArguments
+from trl_dprm.cli.evaluate import EvaluateArguments, EvaluatedCheckpoints, ReportArguments
 from trl_dprm.cli.export import ExportArguments
 from trl_dprm.cli.merge import MergeArguments
 from trl_dprm.cli.parity import ParityArguments
@@ -26,7 +27,8 @@ from trl_dprm.serving.options import ServingOptions
 OPTIONS = {
     "prepare": (PrepareArguments,),
     "train": (ScriptArguments, DPRMTrainingArguments, ModelConfig, DatasetMixtureConfig),
-    "evaluate": (CheckpointArguments, EvaluateArguments),
+    "adapt": (CheckpointArguments, AdaptArguments),
+    "evaluate": (EvaluatedCheckpoints, EvaluateArguments, ReportArguments),
     "score": (CheckpointArguments, ScoreArguments),
     "serve": (CheckpointArguments, ServeArguments, ServingOptions),
     "merge": (MergeArguments,),

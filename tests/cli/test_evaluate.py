@@ -1,14 +1,22 @@
 """`trl-dprm evaluate`."""
 
+import csv
+import html
+import io
 import json
+import random
+import sys
 from pathlib import Path
 
 import pytest
-from datasets import load_from_disk
-from tiny_runs import flags
+import torch
+from datasets import Dataset, load_dataset, load_from_disk
+from tiny_runs import WORDS, flags
+from transformers import AutoTokenizer
 
 from trl_dprm import DPRMForSequenceClassification, DPRMTrainer, DPRMTrainingArguments
 from trl_dprm.cli import main
+from trl_dprm.models.configuration_dprm import LIKERT_CATEGORY_NAMES
 from trl_dprm.trainer.model_loading import load_tokenizer
 
 TIMINGS = ("_time", "_runtime", "_per_second", "_num_tokens", "epoch")
@@ -83,3 +91,170 @@ def test_another_kind_of_model_is_refused(backbone, judged, failure):
     code, error = failure(["evaluate", "--model", backbone, "--dataset_name", judged, "--split", "test"])
     assert code == 1
     assert "holds a model of type `llama`, not a distributional preference reward model" in error
+
+
+# --- the report ---
+
+
+@pytest.fixture(scope="module")
+def other(trained, tmp_path_factory):
+    """Folder of the trained model with another head."""
+    folder = tmp_path_factory.mktemp("other")
+    model = DPRMForSequenceClassification.from_pretrained(trained)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(model.score.weight, std=0.5)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(trained).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Folder that `trl-dprm prepare` wrote: 40 items, each judged by 3 of 5 annotators of two groups."""
+    draw = random.Random(3)
+    rows = []
+    for item in range(40):
+        completion = " ".join(draw.choices(WORDS, k=draw.randint(1, 8)))
+        rows += [
+            {
+                "item_id": f"item {item}",
+                "annotator_id": f"annotator {who}",
+                "category": draw.choice(LIKERT_CATEGORY_NAMES),
+                "group": "early" if who < 2 else "late",
+                "completion": completion,
+                "topic": f"topic {item % 7}",
+            }
+            for who in draw.sample(range(5), 3)
+        ]
+    folder = tmp_path_factory.mktemp("prepared")
+    Dataset.from_list(rows).to_parquet(folder / "judgments.parquet")
+    categories = {"category_names": list(LIKERT_CATEGORY_NAMES), "category_rewards": [-1, -0.5, 0, 0.5, 1]}
+    options = {"annotations": folder / "judgments.parquet", "output_dir": folder / "data", "split_by": "item_id"}
+    main(["prepare", *flags({**options, **categories, "split_fractions": [0.2, 0.4, 0.4]})])
+    return str(folder / "data")
+
+
+@pytest.fixture
+def reported(tmp_path):
+    """Function (models, data, **options) -> the JSON, the page and the lines of the CSV."""
+
+    def run(models, data, **options):
+        files = {"output": tmp_path / "m.json", "report": tmp_path / "r.html", "csv": tmp_path / "t.csv"}
+        options = {"use_cpu": True, "bf16": False, "num_resamples": 50, **options}
+        main(["evaluate", "--model", *models, "--dataset_name", data, *flags({**files, **options})])
+        texts = [file.read_text(encoding="utf-8") for file in files.values()]
+        return json.loads(texts[0]), texts[1], list(csv.DictReader(io.StringIO(texts[2])))
+
+    return run
+
+
+def test_the_report_has_the_numbers_of_training(trained, judged, reported):
+    in_training = measures(json.loads((Path(trained) / "eval_results.json").read_text()))
+    content, page, rows = reported([trained], judged, split="test")
+    assert measures({k: v for k, v in content.items() if k != "report"}) == pytest.approx(
+        in_training, rel=1e-6, abs=1e-9
+    )
+    (model,) = content["report"]["items"]["models"].values()
+    assert len(model["metrics"]) > 12
+    table = {row["row"]: float(row["value"]) for row in rows if row["column"] == Path(trained).name}
+    for name, value in model["metrics"].items():
+        assert in_training[f"eval_{name}"] == pytest.approx(value, rel=1e-6, abs=1e-9)
+        assert table.get(name, value) == value
+    assert f"{in_training['eval_brier_score']:.4f}" in page
+
+
+def test_several_models_are_compared_with_the_first(trained, other, judged, reported, capsys):
+    content, page, _ = reported([trained, other], judged, split="test", model_names=["ours", "theirs"])
+    metrics = content["models"]
+    difference = metrics["theirs"]["eval_brier_score"] - metrics["ours"]["eval_brier_score"]
+    theirs = content["report"]["items"]["models"]["theirs"]
+    assert abs(difference) > 1e-3
+    assert theirs["differences_from_first"]["brier_score"]["difference"] == pytest.approx(difference, rel=1e-5)
+    assert content["report"]["items"]["models"]["ours"]["differences_from_first"] == {}
+    assert metrics["theirs"] == pytest.approx(
+        {k: v for k, v in reported([other], judged, split="test")[0].items() if k != "report"}, rel=1e-9
+    )
+    assert "Difference from ours" in page and "Difference from ours" in capsys.readouterr().out
+
+
+def test_judgments_in_the_folder_give_intervals_over_annotators_and_groups(trained, prepared, reported):
+    content, page, rows = reported([trained], prepared, split="test", cluster_column="topic")
+    items = content["report"]["items"]
+    assert items["intervals"]["over"] == "other items and other annotators" and items["num_annotators"] == 5
+    (model,) = items["models"].values()
+    groups = {group["group"]: group for group in model["groups"]["group"]["groups"]}
+    test_rows = load_dataset(prepared, split="test")
+    assert groups["early"]["num_votes"] + groups["late"]["num_votes"] == 3 * len(test_rows) == items["num_votes"]
+    assert "Groups by group" in page and {"early", "late"} <= {row["row"] for row in rows}
+    assert not any("other votes than" in note for note in content["report"]["notes"])
+
+
+def test_validation_votes_recalibrate_and_give_the_prior_strength(other, prepared, reported):
+    content, page, _ = reported([other], prepared, split="test", validation_split="validation")
+    raw, recalibrated = content["report"]["items"]["models"].values()
+    assert raw["temperature"] is None and recalibrated["temperature"] > 1  # random votes, sure predictions
+    assert recalibrated["metrics"]["nats_per_vote"] < raw["metrics"]["nats_per_vote"]
+    assert (
+        "recalibrated" in page and content["report"]["items"]["best_constants"]["chosen_on"] == "the validation votes"
+    )
+    assert content["eval_nats_per_vote"] == pytest.approx(raw["metrics"]["nats_per_vote"], rel=1e-6)
+
+
+def test_texts_are_shown_on_request_only(trained, prepared, reported):
+    text = next(row for row in load_dataset(prepared, split="test")["completion"] if len(row) > 20)
+    assert all(row not in reported([trained], prepared, split="test")[1] for row in [text])
+    page = html.unescape(reported([trained], prepared, split="test", show_texts=True)[1])
+    assert any(row[:20] in page for row in load_dataset(prepared, split="test")["completion"] if len(row) > 20)
+
+
+def test_pairs_have_a_report_too(trained_on_pairs, pairs, reported):
+    content, page, _ = reported([trained_on_pairs], pairs)
+    assert content["report"]["items"] is None
+    (model,) = content["report"]["pairs"]["models"].values()
+    assert model["metrics"]["accuracy"] == pytest.approx(content["eval_accuracy"], rel=1e-9)
+    assert 'id="pairs"' in page
+
+
+def test_numbers_are_of_the_votes_whatever_target_was_trained(trained, judged, tmp_path):
+    rows = load_from_disk(judged)["test"]
+    smoothed = rows.add_column("target_probs", [[0.2] * 5] * len(rows)).add_column("vote_weight", [9.0] * len(rows))
+    smoothed.to_parquet(tmp_path / "smoothed.parquet")
+    got = evaluated(trained, str(tmp_path / "smoothed.parquet"), tmp_path / "metrics.json")
+    assert measures(got) == pytest.approx(measures(evaluated(trained, judged, tmp_path / "raw.json", split="test")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation_split": "test"}, "`validation_split` is `test`, the rows that are evaluated"),
+        ({"model_names": ["a", "b"]}, "`model_names` has 2 names for 1 models"),
+        ({"cluster_column": "talk"}, "no column `talk` (`cluster_column`)"),
+        ({"group_columns": ["age"]}, "name it by `--judgments`"),
+        ({"judgments": "nowhere.csv"}, "The data have no column `item_id`"),
+        ({"report": "page.txt"}, "its name must end in .html"),
+        ({"csv": "nowhere/t.csv"}, "nowhere, does not exist"),
+    ],
+)
+def test_what_the_report_lacks_is_one_message(changes, message, trained, judged, failure):
+    options = {"dataset_name": judged, "split": "test", "use_cpu": True, "bf16": False, **changes}
+    code, error = failure(["evaluate", "--model", trained, *flags(options)])
+    assert code == 1 and message in error and "Traceback" not in error
+
+
+def test_a_report_without_matplotlib_is_refused_before_the_work(trained, judged, failure, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    options = {"model": trained, "dataset_name": judged, "split": "no such split", "report": tmp_path / "r.html"}
+    code, error = failure(["evaluate", *flags(options)])
+    assert code == 1 and 'pip install "trl-dprm[plots]"' in error
+
+
+def test_models_of_one_name_or_of_other_categories_are_refused(trained, prepared, judged, tmp_path, failure):
+    options = ["--dataset_name", judged, "--split", "test", "--use_cpu", "--bf16", "false"]
+    code, error = failure(["evaluate", "--model", trained, trained, *options])
+    assert code == 1 and "tell them apart by `--model_names`" in error
+    model = DPRMForSequenceClassification.from_pretrained(trained)
+    model.config.category_rewards = [-3.0, -0.5, 0.0, 0.5, 1.0]
+    model.save_pretrained(tmp_path / "steeper")
+    AutoTokenizer.from_pretrained(trained).save_pretrained(tmp_path / "steeper")
+    code, error = failure(["evaluate", "--model", trained, str(tmp_path / "steeper"), *options])
+    assert code == 1 and "models are compared on the same categories" in error

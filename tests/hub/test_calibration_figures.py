@@ -10,10 +10,12 @@ from datasets import Dataset
 from huggingface_hub import ModelCard
 from tiny_checkpoint import WORDS, make_model, make_tokenizer
 
-from trl_dprm import DPRMTrainer, DPRMTrainingArguments
+from trl_dprm import DPRMConfig, DPRMTrainer, DPRMTrainingArguments
+from trl_dprm.hub import calibration_figures
 from trl_dprm.hub.calibration_figures import CalibrationFigures
 
 PNG = b"\x89PNG"
+KINDS = ["calibration.png", "calibration.expectations.png", "calibration.contested.png"]
 
 
 def judged(offset=0):
@@ -64,8 +66,8 @@ def test_the_card_shows_the_votes_of_the_evaluation(make_trainer, drawn, tmp_pat
     trainer = make_trainer(judged())
     trainer.evaluate()
     trainer.save_model(str(tmp_path / "saved"))
-    assert links(tmp_path / "saved") == ["calibration.png"]
-    assert (tmp_path / "saved" / "calibration.png").read_bytes().startswith(PNG)
+    assert links(tmp_path / "saved") == KINDS
+    assert all((tmp_path / "saved" / name).read_bytes().startswith(PNG) for name in KINDS)
     ((category_probs, target_probs, vote_weight, names),) = drawn
     rule, tokenizer = trainer.tokenization_rule, make_tokenizer()
     for place, row in enumerate(judged()):
@@ -96,14 +98,13 @@ def test_several_evaluation_sets_have_a_diagram_each(make_trainer, tmp_path):
     trainer = make_trainer({"easy": judged(), "very hard": judged(1)})
     trainer.evaluate()
     trainer.save_model(str(tmp_path / "saved"))
-    assert links(tmp_path / "saved") == ["calibration-easy.png", "calibration-very_hard.png"]
+    sets = ("calibration-easy", "calibration-very_hard")
+    assert links(tmp_path / "saved") == [name.replace("calibration", of_set) for name in KINDS for of_set in sets]
     assert {f.name for f in (tmp_path / "saved").glob("*.png")} == set(links(tmp_path / "saved"))
     assert "Reliability diagram of every category on very hard" in ModelCard.load(tmp_path / "saved/README.md").text
     trainer.evaluate(judged())
     trainer.save_model(str(tmp_path / "saved"))
-    assert (
-        {f.name for f in (tmp_path / "saved").glob("*.png")} == {"calibration.png"} == set(links(tmp_path / "saved"))
-    )
+    assert {f.name for f in (tmp_path / "saved").glob("*.png")} == set(KINDS) == set(links(tmp_path / "saved"))
 
 
 def test_without_an_evaluation_or_votes_or_anchors_there_is_none(make_trainer, tmp_path):
@@ -121,7 +122,7 @@ def test_without_an_evaluation_or_votes_or_anchors_there_is_none(make_trainer, t
 
 
 def test_without_matplotlib_the_card_is_written_without_figures_and_says_why(tmp_path, monkeypatch, caplog):
-    figures = CalibrationFigures(["no", "yes"])
+    figures = CalibrationFigures(DPRMConfig(category_names=["no", "yes"], category_rewards=[0.0, 1.0]))
     figures.keep(None, np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]]), np.array([2.0]))
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -129,3 +130,42 @@ def test_without_matplotlib_the_card_is_written_without_figures_and_says_why(tmp
     assert 'gets no calibration figure: plots need matplotlib; install it with: pip install "trl-dprm[plots]"' in (
         caplog.text
     )
+
+
+def test_the_figures_show_the_votes_with_the_models_words_only(make_trainer, monkeypatch, tmp_path):
+    shown = {}
+
+    def recorded(name):
+        original = getattr(calibration_figures, name)
+
+        def record(*arguments):
+            shown[name] = arguments
+            return original(*arguments)
+
+        monkeypatch.setattr(calibration_figures, name, record)
+
+    for name in ("plot_contested", "plot_expectations", "plot_votes_curves", "held_out_votes_curve"):
+        recorded(name)
+    trainer = make_trainer(judged())
+    trainer.evaluate()
+    trainer.save_model(str(tmp_path / "before"))
+    assert links(tmp_path / "before") == KINDS
+    trainer.model.config.prior_strength = 3.5  # fitted after the evaluation
+    trainer.save_model(str(tmp_path / "saved"))
+    assert links(tmp_path / "saved") == [*KINDS, "calibration.votes.png"]
+    counts = np.array([row["target_counts"] for row in judged()], dtype=float)
+    models, observed, names, titles = shown["plot_contested"]
+    assert names == trainer.model.config.category_names and list(models) == ["model"]
+    assert [float(row.sum()) for row in observed] == [3.0] * len(observed)  # the median, and split
+    assert all(re.fullmatch(r"item \d+ \(3 votes\)", title) for title in titles)
+    np.testing.assert_allclose(shown["plot_expectations"][1], counts, atol=1e-6)
+    assert shown["held_out_votes_curve"][2] == 3.5
+    assert list(shown["plot_votes_curves"][0]) == ["model", "votes only"]
+
+
+def test_single_votes_have_no_contested_items(tmp_path):
+    figures = CalibrationFigures(
+        DPRMConfig(category_names=["no", "yes"], category_rewards=[0.0, 1.0], prior_strength=2)
+    )
+    figures.keep(None, np.array([[0.5, 0.5], [0.2, 0.8]]), np.eye(2), np.ones(2))
+    assert figures.write(tmp_path) == {None: {"reliability": KINDS[0], "expectations": KINDS[1]}}

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 
 ROOM = Path(__file__).parent
 CODE = {
+    "base_precision_dprm.py",
     "checkpoint_dprm.py",
     "configuration_dprm.py",
     "distributions.py",
@@ -74,7 +75,8 @@ def card(hub, name):
 def test_the_trainer_pushes_the_model_its_tokenizer_and_its_card_and_nothing_else(hub, pushed):
     """Not the pickled arguments, evaluation results and checkpoints; what others put there stays."""
     assert {"training_args.bin", "eval_results.json", "checkpoint-2"} <= {f.name for f in (pushed / "crowd").iterdir()}
-    expected = {*MODEL, *TOKENIZER, "calibration.png", "notes.md"}
+    figures = {f"calibration{kind}.png" for kind in ("", ".expectations", ".contested", ".votes")}
+    expected = {*MODEL, *TOKENIZER, *figures, "notes.md"}
     assert set(hub.files("models", "user/crowd")) == expected
     assert hub.files("models", "user/crowd")["calibration.png"].startswith(b"\x89PNG")
     assert not list((pushed / "crowd").glob(".push-*"))

@@ -1,23 +1,41 @@
-"""`trl-dprm evaluate`: the numbers that training logs, for a trained model and any data set."""
+"""`trl-dprm evaluate`: the numbers that training logs, for trained models and any data set, and a report on them."""
 
-import tempfile
-from collections.abc import Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
-from ..models import DPRMForSequenceClassification
-from ..trainer import DPRMTrainer, DPRMTrainingArguments, TokenizationRule
+from ..evaluation.checkpoint_predictions import CheckpointPredictions, predict_dataset
+from ..evaluation.data_report import EvaluationReport, JudgmentSource, data_report
+from ..evaluation.intervals import Resampling
+from ..evaluation.judgment_table import judgments_of_data
+from ..evaluation.page import report_page
+from ..evaluation.report_json import report_dict
+from ..evaluation.tables import as_csv, as_text, report_tables
+from ..preferences import AnnotationColumns
+from ..trainer import DPRMTrainer, DPRMTrainingArguments
 from ..trainer.reading import read_split
 from .checkpoint import CheckpointArguments, load_checkpoint
 from .parsing import CommandParser, errors_as_messages, option_of
 from .processes import leave_together
-from .writing import check_output, write_metrics
+from .writing import check_output, whole_file, write_metrics
 
-NO_MEASURES = ("_time", "_runtime", "_per_second", "_num_tokens", "epoch")  # of the trainer, not of the model
+
+@dataclass
+class EvaluatedCheckpoints(CheckpointArguments):
+    """Which trained models are evaluated, and how they are loaded."""
+
+    model: list[str] = field(
+        metadata={
+            "help": "PATH|HUB_ID of a trained model or adapter, or of several: these are compared with the first, on "
+            "the rows that all of them can read."
+        }
+    )
+    model_names: list[str] | None = field(
+        default=None, metadata={"help": "What tables and figures call the models. Default: their last names."}
+    )
 
 
 @dataclass
@@ -29,7 +47,7 @@ class EvaluateArguments:
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of the data set."})
     split: str | None = field(default=None, metadata={"help": "Split to evaluate on. Default: the only one."})
-    output: str | None = field(default=None, metadata={"help": "JSON file to write the metrics to."})
+    output: str | None = field(default=None, metadata={"help": "JSON file to write every number to."})
     max_length: int | None = field(
         default=None, metadata={"help": "Longer rows, in tokens, are left out. Default: as in training."}
     )
@@ -43,76 +61,188 @@ class EvaluateArguments:
     use_cpu: bool = option_of(DPRMTrainingArguments, "use_cpu")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the metrics as a table, and write them if asked."""
-    parser = CommandParser(
-        "evaluate", "Measure a trained model on a data set.", (CheckpointArguments, EvaluateArguments)
+@dataclass
+class ReportArguments:
+    """The report beyond the metrics of training; any of these, or a second model, asks for it."""
+
+    report: str | None = field(
+        default=None, metadata={"help": "HTML file for the report with its figures, one page that loads nothing."}
     )
-    checkpoint, arguments = parser.parse(argv)
+    csv: str | None = field(default=None, metadata={"help": "CSV file for the report's tables."})
+    judgments: str | None = field(
+        default=None,
+        metadata={
+            "help": "PATH of the table of judgments (`item_id`, `annotator_id`, `category`, groups), for intervals "
+            "over annotators and numbers per group. Default: the one in the folder of `trl-dprm prepare`."
+        },
+    )
+    group_columns: list[str] | None = field(
+        default=None,
+        metadata={"help": "Columns of the judgments that name the annotators' groups. Default: `group`, if present."},
+    )
+    cluster_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of rows that belong together, such as a conversation: intervals draw them whole."},
+    )
+    validation_split: str | None = field(
+        default=None,
+        metadata={"help": "Split of validation votes: a temperature and `prior_strength` are fitted on them."},
+    )
+    validation_dataset: str | None = field(
+        default=None, metadata={"help": "PATH|HUB_ID of the validation votes, if they lie in other data."}
+    )
+    show_texts: bool = field(
+        default=False, metadata={"help": "Show texts of contested rows in the report; they may offend."}
+    )
+    num_resamples: int = field(default=2000, metadata={"help": "Draws of the bootstrap behind every interval."})
+    seed: int = field(default=0, metadata={"help": "Seed of the bootstrap."})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the metrics as a table, and write them and a report if asked."""
+    parser = CommandParser(
+        "evaluate",
+        "Measure trained models on a data set.",
+        (EvaluatedCheckpoints, EvaluateArguments, ReportArguments),
+    )
+    checkpoints, arguments, reporting = parser.parse(argv)
     with errors_as_messages("evaluate"):
-        if arguments.output:
-            check_output(arguments.output, (".json",))
+        for path, ending in ((arguments.output, ".json"), (reporting.report, ".html"), (reporting.csv, ".csv")):
+            if path:
+                check_output(path, (ending,))
+        if reporting.report:
+            _require_matplotlib()
+        names = model_names(checkpoints)
         dataset = read_split(arguments.dataset_name, arguments.split, arguments.dataset_config)
-        model, tokenizer = load_checkpoint(checkpoint)
-        trainer, metrics = evaluate(model, tokenizer, dataset, arguments)
+        validation = _validation_rows(arguments, reporting)
+        trainer, scored, validated = _score(checkpoints, names, dataset, validation, arguments)
         if trainer.is_world_process_zero():
-            print(table(metrics))
-            if arguments.output:
-                write_metrics(metrics, arguments.output)
-                print(f"Metrics: {arguments.output}")
+            report = None
+            if asks_for_report(names, reporting):
+                report = _report(scored, dataset, validated, arguments, reporting)
+            _write(scored, report, arguments, reporting)
         leave_together(trainer)
 
 
-def evaluate(
-    model: DPRMForSequenceClassification,
-    tokenizer: PreTrainedTokenizerBase,
-    dataset: Dataset,
-    arguments: EvaluateArguments,
-) -> tuple[DPRMTrainer, dict[str, float]]:
-    """Evaluate as [`DPRMTrainer`] does in training.
+def model_names(checkpoints: EvaluatedCheckpoints) -> dict[str, str]:
+    """What the report calls each model, and where it is.
 
-    Args:
-        model ([`DPRMForSequenceClassification`]): On its device.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The model's.
-        dataset ([`~datasets.Dataset`]): In the columns that training takes.
-        arguments ([`EvaluateArguments`]): How.
-
-    Returns:
-        The trainer that evaluated, and the metrics under the names by which it logs them, without its timings.
+    Raises:
+        ValueError: for names that are not one for each model, or not distinct.
     """
-    rule = TokenizationRule.from_config(model.config.tokenization)
-    with tempfile.TemporaryDirectory() as nothing_is_written_here, _accepted_without_adapters(model):
-        trainer = DPRMTrainer(
-            model,
-            DPRMTrainingArguments(
-                nothing_is_written_here,
-                max_length=arguments.max_length or rule.max_length,
-                per_device_eval_batch_size=arguments.per_device_eval_batch_size,
-                loss_type=arguments.loss_type,
-                loss_weights=arguments.loss_weights,
-                transport_exponent=arguments.transport_exponent,
-                ranking_loss=arguments.ranking_loss,
-                ranking_weight=arguments.ranking_weight,
-                bf16=arguments.bf16,
-                use_cpu=arguments.use_cpu or not torch.accelerator.is_available(),
-                gradient_checkpointing=False,
-                report_to="none",
-            ),
-            train_dataset=dataset,  # the trainer demands one; it is only prepared
-            processing_class=tokenizer,
-        )
-        metrics = trainer.evaluate(trainer.train_dataset)
-    return trainer, {name: value for name, value in metrics.items() if not name.endswith(NO_MEASURES)}
+    paths = [checkpoints.model] if isinstance(checkpoints.model, str) else checkpoints.model  # YAML gives one as text
+    names = checkpoints.model_names or [Path(path).name for path in paths]
+    if len(names) != len(paths):
+        raise ValueError(f"`model_names` has {len(names)} names for {len(paths)} models: give one for each.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"Several models would be called {repeated}: tell them apart by `--model_names`.")
+    return dict(zip(names, paths, strict=True))
 
 
-@contextmanager
-def _accepted_without_adapters(model):
-    """transformers' trainers refuse quantised models without adapters, for they cannot be trained; nor is this one."""
-    has_adapter, model._hf_peft_config_loaded = model._hf_peft_config_loaded, True
+def asks_for_report(names: Mapping[str, str], reporting: ReportArguments) -> bool:
+    """Whether more is wanted than the metrics of training, for one model."""
+    wanted = (reporting.report, reporting.csv, reporting.judgments, reporting.group_columns, reporting.cluster_column)
+    return len(names) > 1 or any((*wanted, reporting.validation_split, reporting.validation_dataset))
+
+
+def _require_matplotlib() -> None:
+    """Find out before the work whether its figures can be drawn."""
     try:
-        yield
-    finally:
-        model._hf_peft_config_loaded = has_adapter
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise ValueError(
+            '`report` has figures, which need matplotlib; install it with: pip install "trl-dprm[plots]"'
+        ) from None
+
+
+def _validation_rows(arguments: EvaluateArguments, reporting: ReportArguments) -> Dataset | None:
+    if reporting.validation_split is None and reporting.validation_dataset is None:
+        return None
+    source = reporting.validation_dataset or arguments.dataset_name
+    if source == arguments.dataset_name and reporting.validation_split == arguments.split:
+        raise ValueError(
+            f"`validation_split` is `{reporting.validation_split}`, the rows that are evaluated: what is fitted on "
+            "them cannot be judged by them. Name another split."
+        )
+    config = arguments.dataset_config if reporting.validation_dataset is None else None
+    return read_split(source, reporting.validation_split, config)
+
+
+def _score(
+    checkpoints: EvaluatedCheckpoints,
+    names: Mapping[str, str],
+    dataset: Dataset,
+    validation: Dataset | None,
+    arguments: EvaluateArguments,
+) -> tuple[DPRMTrainer, dict[str, CheckpointPredictions], dict[str, CheckpointPredictions] | None]:
+    """What each model says of the rows, one model in memory at a time."""
+    options = {
+        "per_device_eval_batch_size": arguments.per_device_eval_batch_size,
+        "loss_type": arguments.loss_type,
+        "loss_weights": arguments.loss_weights,
+        "transport_exponent": arguments.transport_exponent,
+        "ranking_loss": arguments.ranking_loss,
+        "ranking_weight": arguments.ranking_weight,
+        "bf16": arguments.bf16,
+        "use_cpu": arguments.use_cpu or not torch.accelerator.is_available(),
+    }
+    scored, validated = {}, {}
+    for name, path in names.items():
+        model, tokenizer = load_checkpoint(replace(checkpoints, model=path))
+        if validation is not None:
+            _, validated[name] = predict_dataset(model, tokenizer, validation, arguments.max_length, options)
+        trainer, scored[name] = predict_dataset(model, tokenizer, dataset, arguments.max_length, options)
+    return trainer, scored, validated if validation is not None else None
+
+
+def _report(scored, dataset, validated, arguments, reporting) -> EvaluationReport:
+    """The report, with the judgments that lie beside the data unless others are named."""
+    judgments = None
+    source = reporting.judgments or judgments_of_data(arguments.dataset_name)
+    if source is not None:
+        judgments = JudgmentSource(source, AnnotationColumns(groups=tuple(reporting.group_columns or ())))
+    elif reporting.group_columns:
+        raise ValueError("`group_columns` are columns of a table of judgments: name it by `--judgments`.")
+    return data_report(
+        scored,
+        dataset,
+        validated,
+        judgments,
+        reporting.cluster_column,
+        reporting.show_texts,
+        Resampling(num_resamples=reporting.num_resamples, seed=reporting.seed),
+    )
+
+
+def _write(
+    scored: Mapping[str, CheckpointPredictions],
+    report: EvaluationReport | None,
+    arguments: EvaluateArguments,
+    reporting: ReportArguments,
+) -> None:
+    """Print, and write what was asked for."""
+    metrics = {name: predictions.metrics for name, predictions in scored.items()}
+    flat = next(iter(metrics.values())) if len(metrics) == 1 else None
+    if flat is not None:
+        print(table(flat))
+    tables = report_tables(report) if report is not None else []
+    for shown in tables:
+        print(f"\n{as_text(shown)}")
+    if arguments.output:
+        content = flat if flat is not None else {"models": metrics}
+        write_metrics(content if report is None else {**content, "report": report_dict(report)}, arguments.output)
+        print(f"Metrics: {arguments.output}")
+    if reporting.csv:
+        with whole_file(reporting.csv) as unfinished:
+            unfinished.write_text(as_csv(tables), encoding="utf-8")
+        print(f"Tables: {reporting.csv}")
+    if reporting.report:
+        title = f"Evaluation on {Path(arguments.dataset_name).name}"
+        title += f", {arguments.split} split" if arguments.split else ""
+        with whole_file(reporting.report) as unfinished:
+            unfinished.write_text(report_page(report, title), encoding="utf-8")
+        print(f"Report: {reporting.report}")
 
 
 def table(metrics: dict[str, float]) -> str:

@@ -84,8 +84,15 @@ def _described(name):
     """Which way a metric is better, and its meaning; one that nobody here knows came from the user's function."""
     if name in _SCORES:
         about = _SCORES[name]
-        return ("lower" if about.best == about.low else "higher"), about.meaning
+        return _direction(about), about.meaning
     return ("lower" if name == "loss" else ""), RUN_METRICS.get(name, "Defined by the run's `compute_metrics`")
+
+
+def _direction(about):
+    """Towards which value a metric gets better."""
+    if about.best in (about.low, about.high):
+        return "lower" if about.best == about.low else "higher"
+    return f"nearer to {about.best:g}"
 
 
 def metric_value(value: float) -> str:

@@ -25,7 +25,7 @@ def dprm_model_card(
     dataset_name: str | None = None,
     tags: list[str] | None = None,
     is_adapter: bool = False,
-    figures: dict[str | None, str] | None = None,
+    figures: dict[str | None, dict[str, str]] | None = None,
 ) -> ModelCard:
     """Fill the card template with what is known of a trained model.
 
@@ -44,7 +44,8 @@ def dprm_model_card(
         dataset_name (`str`, *optional*): Hub id or path of the training data.
         tags (`list[str]`, *optional*): More tags for the Hub.
         is_adapter (`bool`, *optional*, defaults to `False`): Whether the folder holds a PEFT adapter.
-        figures (`dict`, *optional*): File names of the calibration figures beside the card, by evaluation set.
+        figures (`dict`, *optional*):
+            File names of the figures beside the card, by evaluation set and what they show ([`CalibrationFigures`]).
 
     Returns:
         [`~huggingface_hub.ModelCard`].

@@ -21,6 +21,7 @@ from ..hub.pushing import files_for_hub, push_checkpoint, push_copy_of_files, pu
 from ..hub.tokenizer_files import spell_tokenizer_for_transformers_4
 from ..losses import DistributionLoss, bradley_terry_loss, win_probability_loss
 from ..models import DPRMConfig
+from ..models.base_precision_dprm import base_precision
 from .bradley_terry_scale import BradleyTerryScale
 from .checkpoints import (
     adapter_written_whole,
@@ -40,6 +41,8 @@ from .peft_defaults import (
     check_heads_are_saved,
     check_quantised_model_has_adapters,
     complete_peft_config,
+    has_adapters,
+    name_saved_modules_once,
     restore_float32_trainables,
 )
 from .positions import num_positions
@@ -182,9 +185,11 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
         warn_if_eos_is_pad(self.processing_class)
         self._evaluations = {}
         self._set_of_prefix = {}
-        self._calibration_figures = CalibrationFigures(config.category_names)
+        self._calibration_figures = CalibrationFigures(config)
         self.current_gradient_accumulation_steps = 1  # until training sets it
         config.tokenization = self.tokenization_rule.to_config()
+        name_saved_modules_once(self.model)
+        config.base_precision = base_precision(dprm) if has_adapters(self.model) else None
         self.bradley_terry_scale = BradleyTerryScale(
             config.bradley_terry_scale, args.bradley_terry_scale_learning_rate, self.args.device
         )

@@ -1,0 +1,154 @@
+"""Tables and the page: every number once, every figure, nothing from elsewhere, and texts escaped or absent."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from trl_dprm.evaluation.data_report import EvaluationReport
+from trl_dprm.evaluation.findings import item_findings, pair_findings
+from trl_dprm.evaluation.intervals import Resampling
+from trl_dprm.evaluation.item_report import ItemPredictions, item_report
+from trl_dprm.evaluation.page import report_page
+from trl_dprm.evaluation.pair_report import JudgedPairs, PairPredictions, pair_report
+from trl_dprm.evaluation.report_json import report_dict
+from trl_dprm.evaluation.tables import as_csv, as_text, cell_text, report_tables
+
+pytest.importorskip("matplotlib")
+FEW = Resampling(num_resamples=50)
+EVIL = '<script>alert("x")</script> & $5 <b>'
+VOID = {"meta", "wbr", "br", "link", "img", "input", "hr"}
+FIGURES = ["reliability", "contested", "expectations", "groups1", "votes", "pairs"]
+
+
+class Page(HTMLParser):
+    """Tags in their order, with a check that each is closed where it should be."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.ids, self.text, self.urls = [], [], [], "", []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.urls += [attrs[name] for name in ("src", "href", "xlink:href", "action", "srcset") if name in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def report(items, models):
+    predictions = {name: ItemPredictions(probs, 6.0) for name, probs in models.items()}
+    draw = np.random.default_rng(1)
+    pairs = JudgedPairs(draw.integers(0, 4, 20) / 3, np.full(20, 3.0))
+    of_pairs = pair_report({EVIL: PairPredictions(draw.normal(size=(20, 2)))}, pairs, resampling=FEW)
+    return EvaluationReport({}, item_report(predictions, items, resampling=FEW), of_pairs, ["A note & more."])
+
+
+@pytest.fixture(scope="module")
+def html(report):
+    return report_page(report, EVIL)
+
+
+def test_the_page_is_well_formed_and_has_every_figure(html):
+    page = Page(html)
+    assert page.open == []
+    assert [name for name in page.ids if name in FIGURES] == FIGURES
+    assert page.tags.count("svg") == len(FIGURES) == page.tags.count("figcaption")
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_nothing_is_loaded_and_nothing_runs(html):
+    page = Page(html)
+    assert "script" not in page.tags and not {"link", "img", "iframe", "object", "base"} & set(page.tags)
+    assert all(url.startswith("#") and url[1:] in page.ids for url in page.urls) and page.urls
+    assert "http" not in html.replace("http-equiv", "") and "@import" not in html
+    assert all(url[1:] in page.ids for url in re.findall(r"url\((.*?)\)", html))
+    assert "default-src &#x27;none&#x27;" in html
+    assert not re.search(r"\son\w+=", html)
+
+
+def test_names_are_escaped_and_texts_are_absent_unless_given(report, items, html):
+    assert EVIL not in html and Page(html).text.count('<script>alert("x")</script>') >= 3
+    texts = [f'{EVIL[:8]} id="a" #000000' for _ in range(len(items))]  # the first line of a title
+    with_texts = replace(report, items=replace(report.items, items=replace(items, texts=texts)))
+    page = Page(report_page(with_texts, "Report"))
+    assert "script" not in page.tags
+    assert page.text.count('<script> id="a" #000000') == 6
+    assert "number 3" not in Page(html).text
+
+
+def test_every_cell_of_every_table_is_on_the_page_and_in_the_csv(report, html):
+    text = re.sub(r"\s+", "", Page(html).text)
+    rows = list(csv.DictReader(io.StringIO(as_csv(report_tables(report)))))
+    by_place = {(row["table"], row["row"], row["column"]): row for row in rows}
+    for table in report_tables(report):
+        printed = as_text(table)
+        for name, cells in table.rows.items():
+            for column, cell in zip(table.columns, cells, strict=True):
+                assert cell_text(cell) in printed
+                assert re.sub(r"\s+", "", cell_text(cell)) in text
+                if cell.value is None:
+                    assert (table.title, name, column) not in by_place
+                else:
+                    row = by_place.pop((table.title, name, column))
+                    assert float(row["value"]) == pytest.approx(cell.value, nan_ok=True)
+                    assert (row["low"] == "") == (cell.low is None)
+    assert by_place == {}
+
+
+def test_the_scores_table_has_the_models_metrics_and_the_constants(report):
+    table = report_tables(report)[0]
+    assert table.columns == ["good", "flat", "best constant"]
+    for name, value in report.items.models[1].metrics.items():
+        assert table.rows[name][1].value == pytest.approx(value, nan_ok=True)
+    assert table.rows["brier_score"][2].value == report.items.constants["brier_score"]
+    assert table.rows["unbiased_brier_score"][2].value is None
+    assert set(table.rows) <= set(table.meanings)
+
+
+def test_json_has_no_texts_predictions_or_numbers_that_json_lacks(report, items):
+    texts = ["a secret text"] * len(items)
+    with_texts = replace(report, items=replace(report.items, items=replace(items, texts=texts)))
+    content = json.loads(json.dumps(report_dict(with_texts), allow_nan=False))
+    assert "a secret text" not in json.dumps(content) and "category_probs" not in json.dumps(content)
+    good = content["items"]["models"]["good"]
+    assert good["metrics"]["nats_per_vote"] == report.items.models[0].metrics["nats_per_vote"]
+    assert good["nats_per_vote_interval"]["low"] == report.items.models[0].nats_interval.low
+    assert content["items"]["models"]["flat"]["metrics"]["expected_reward_correlation"] is None
+    assert content["items"]["num_annotators"] == 6 and content["notes"][0] == "A note & more."
+
+
+def test_findings_say_what_the_numbers_are(report):
+    sentences = item_findings(report.items)
+    nats = report.items.models[0].metrics["nats_per_vote"]
+    assert f"A vote costs good {nats:.4f} [" in sentences[0]
+    constant = report.items.constants["nats_per_vote"]
+    assert f"{'less than' if nats < constant else 'no less than'} the best constant" in sentences[0]
+    difference = report.items.models[1].differences["nats_per_vote"]
+    told = next(sentence for sentence in sentences if sentence.startswith("A vote costs flat"))
+    assert ("cannot tell" in told) == (difference.low <= 0 <= difference.high)
+    assert "agrees with" in pair_findings(report.pairs)[0]
+
+
+def test_a_report_of_nothing_says_so():
+    assert "Nothing was judged" in report_page(EvaluationReport({"m": {}}, None, None, []), "Empty")

@@ -1,0 +1,43 @@
+"""A report on models and the votes that judge them: numbers with intervals, tables, figures, one HTML page.
+
+From arrays: `item_report` and `pair_report` take predictions and votes, and `report_page`, `report_tables` and
+`report_dict` show what they found. From checkpoints: `predict_dataset` scores a data set, `data_report` compares what
+several models said of it; `trl-dprm evaluate` is these two.
+"""
+
+from .checkpoint_predictions import CheckpointPredictions, predict_dataset
+from .data_report import EvaluationReport, JudgmentSource, data_report
+from .figures import report_figures
+from .intervals import Resampling
+from .item_report import ItemPredictions, ItemReport, item_report
+from .judged_items import JudgedItems, SingleVotes
+from .judgment_table import read_single_votes
+from .page import report_page
+from .pair_report import JudgedPairs, PairPredictions, PairReport, pair_report
+from .report_json import report_dict
+from .tables import as_csv, as_text, report_tables
+
+__all__ = [
+    "CheckpointPredictions",
+    "EvaluationReport",
+    "ItemPredictions",
+    "ItemReport",
+    "JudgedItems",
+    "JudgedPairs",
+    "JudgmentSource",
+    "PairPredictions",
+    "PairReport",
+    "Resampling",
+    "SingleVotes",
+    "as_csv",
+    "as_text",
+    "data_report",
+    "item_report",
+    "pair_report",
+    "predict_dataset",
+    "read_single_votes",
+    "report_dict",
+    "report_figures",
+    "report_page",
+    "report_tables",
+]

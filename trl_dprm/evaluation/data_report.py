@@ -1,0 +1,208 @@
+"""From what checkpoints say of a data set to the report: the same rows for all, their texts, ids and judgments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset
+
+from ..models import DPRMConfig
+from ..preferences import AnnotationColumns, PreferenceCategories
+from .checkpoint_predictions import CheckpointPredictions
+from .intervals import Resampling
+from .item_report import ItemPredictions, ItemReport, item_report
+from .judged_items import JudgedItems, SingleVotes
+from .judgment_table import read_single_votes
+from .pair_report import JudgedPairs, PairPredictions, PairReport, pair_report
+from .texts import response_texts
+
+
+@dataclass(frozen=True)
+class JudgmentSource:
+    """Where the single judgments of a data set are.
+
+    Args:
+        path (`str`): the table, or a folder of `trl-dprm prepare`.
+        columns ([`~trl_dprm.preferences.AnnotationColumns`]): which column says what.
+    """
+
+    path: str
+    columns: AnnotationColumns
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What is known of some models on a data set.
+
+    Attributes:
+        metrics (`dict[str, dict[str, float]]`): by model what [`DPRMTrainer`] logs, `eval_` before the names.
+        items ([`ItemReport`], *optional*): of the responses with votes.
+        pairs ([`PairReport`], *optional*): of the pairs.
+        notes (`list[str]`): what a reader must know of the data.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    items: ItemReport | None
+    pairs: PairReport | None
+    notes: list[str]
+
+
+def data_report(
+    scored: Mapping[str, CheckpointPredictions],
+    dataset: Dataset,
+    validation: Mapping[str, CheckpointPredictions] | None = None,
+    judgments: JudgmentSource | None = None,
+    cluster_column: str | None = None,
+    with_texts: bool = False,
+    resampling: Resampling = Resampling(),  # noqa: B008 (frozen)
+) -> EvaluationReport:
+    """Compare checkpoints on a data set that each has scored.
+
+    Args:
+        scored (`dict` of [`CheckpointPredictions`] by name): of `dataset`; the first is what others are compared with.
+        dataset ([`~datasets.Dataset`]): the rows.
+        validation (`dict` of [`CheckpointPredictions`] by name, *optional*): of a validation set, by the same models.
+        judgments ([`JudgmentSource`], *optional*): who voted for what; the rows need their `item_id`.
+        cluster_column (`str`, *optional*): column of rows that belong together, such as a conversation.
+        with_texts (`bool`): whether the report may show texts of rows; people's texts can offend.
+        resampling ([`Resampling`]): of the intervals.
+
+    Returns:
+        [`EvaluationReport`].
+
+    Raises:
+        ValueError: models of different categories, a column that the rows lack, or no row that every model scored.
+    """
+    _refuse_other_categories(scored)
+    scored, notes = _common_rows(scored, len(dataset))
+    validation = None if validation is None else _common_rows(validation, None)[0]
+    return EvaluationReport(
+        {name: predictions.metrics for name, predictions in scored.items()},
+        _items(scored, dataset, validation, judgments, cluster_column, with_texts, resampling, notes),
+        _pairs(scored, dataset, validation, cluster_column, resampling),
+        notes,
+    )
+
+
+def _refuse_other_categories(scored: Mapping[str, CheckpointPredictions]) -> None:
+    (name, first), *others = scored.items()
+    for other, predictions in others:
+        if _categories(predictions.config) != _categories(first.config):
+            raise ValueError(
+                f"`{other}` has {_categories(predictions.config)}, but `{name}` has {_categories(first.config)}: "
+                "models are compared on the same categories. Evaluate them apart."
+            )
+
+
+def _categories(config: DPRMConfig) -> PreferenceCategories:
+    return PreferenceCategories(config.category_names, config.category_rewards, config.ground_cost)
+
+
+def _common_rows(scored, num_rows):
+    """The predictions on the rows that every model scored; notes on rows that were too long."""
+    common = None
+    for predictions in scored.values():
+        common = predictions.rows if common is None else np.intersect1d(common, predictions.rows)
+    if len(common) == 0:
+        raise ValueError("No row is short enough for every model: set `max_length`, or evaluate them apart.")
+    notes = []
+    if num_rows is not None and len(common) < num_rows:
+        notes.append(f"{num_rows - len(common)} of {num_rows} rows are too long for a model and are left out for all.")
+    if all(len(predictions.rows) == len(common) for predictions in scored.values()):
+        return dict(scored), notes
+    return {name: predictions.of_rows(common) for name, predictions in scored.items()}, notes
+
+
+def _items(scored, dataset, validation, judgments, cluster_column, with_texts, resampling, notes) -> ItemReport | None:
+    """The report on responses with votes, by the models that have categories."""
+    anchored = {name: predictions for name, predictions in scored.items() if predictions.config.anchored}
+    first = next(iter(scored.values()))
+    if not first.judged.any():
+        return None
+    if len(anchored) < len(scored):
+        notes.append(
+            "Trained on pairs alone, so that their category probabilities mean nothing, and left out where these are "
+            f"judged: {', '.join(name for name in scored if name not in anchored)}."
+        )
+    if not anchored:
+        return None
+    places, sides = np.nonzero(first.judged)
+    rows = first.rows[places]
+    categories = _categories(first.config)
+    single_votes = None
+    if judgments is not None:
+        single_votes = _single_votes(judgments, dataset, rows, sides, categories)
+    items = JudgedItems(
+        target_counts=first.target_counts,
+        categories=categories,
+        item_names=[f"row {row + 1}" for row in rows],
+        texts=response_texts(dataset, rows, sides) if with_texts else None,
+        clusters=_clusters(dataset, rows, cluster_column),
+        single_votes=single_votes,
+    )
+    votes = None
+    if validation is not None:
+        of_first = validation[next(iter(anchored))]
+        votes = of_first.target_counts if of_first.judged.any() else None
+    models = {
+        name: ItemPredictions(
+            predictions.category_probs,
+            predictions.config.prior_strength,
+            None if votes is None else validation[name].category_probs,
+        )
+        for name, predictions in anchored.items()
+    }
+    return item_report(models, items, votes, resampling=resampling)
+
+
+def _single_votes(judgments, dataset, rows, sides, categories) -> SingleVotes:
+    """The judgments of the rows, matched by their ids."""
+    if "item_id" not in dataset.column_names:
+        raise ValueError(
+            f"The data have no column `item_id`, by which judgments could be matched to rows; they have "
+            f"{dataset.column_names}. Evaluate the folder that `trl-dprm prepare` wrote, or add the column."
+        )
+    if sides.any():
+        raise ValueError("Judgments of categories belong to single responses, but the data have pairs with votes.")
+    item_ids = dataset["item_id"][:]
+    return read_single_votes(judgments.path, [item_ids[row] for row in rows], categories, judgments.columns)
+
+
+def _clusters(dataset, rows, column) -> list | None:
+    if column is None:
+        return None
+    if column not in dataset.column_names:
+        raise ValueError(
+            f"The data have no column `{column}` (`cluster_column`); they have {dataset.column_names}. Name one of "
+            "them, or leave it out: every row then stands for itself."
+        )
+    values = dataset[column][:]
+    return [str(values[row]) for row in rows]
+
+
+def _pairs(scored, dataset, validation, cluster_column, resampling) -> PairReport | None:
+    first = next(iter(scored.values()))
+    if not first.pairs.any():
+        return None
+    validation_pairs = None
+    if validation is not None and next(iter(validation.values())).pairs.any():
+        validation_pairs = _judged_pairs(next(iter(validation.values())), None)
+    models = {
+        name: PairPredictions(
+            predictions.predictions["rewards"][predictions.pairs].astype(np.float64),
+            predictions.config.bradley_terry_scale,
+            None if validation_pairs is None else validation[name].predictions["rewards"][validation[name].pairs],
+        )
+        for name, predictions in scored.items()
+    }
+    clusters = _clusters(dataset, first.rows[first.pairs], cluster_column)
+    return pair_report(models, _judged_pairs(first, clusters), validation_pairs, resampling)
+
+
+def _judged_pairs(predictions: CheckpointPredictions, clusters) -> JudgedPairs:
+    pairs = predictions.pairs
+    return JudgedPairs(
+        predictions.labels["chosen_vote_share"][pairs].astype(np.float64),
+        predictions.labels["pair_weight"][pairs].astype(np.float64),
+        clusters,
+    )

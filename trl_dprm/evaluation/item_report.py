@@ -1,0 +1,324 @@
+"""The numbers of a report on predicted distributions: models beside each other, on the same votes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..metrics import MeanInterval, PairedDifference, best_constant_metrics, distribution_metrics
+from ..metrics.arrays import distribution_table, matching_distributions
+from ..metrics.attainable_nats import AttainableNats, attainable_nats
+from ..metrics.calibrated_level import CalibratedLevel, category_calibration_errors_if_calibrated
+from ..metrics.disagreement import Concordance, disagreement_concordance
+from ..metrics.group_report import GroupReport, group_report
+from ..metrics.held_out_votes import VotesCurve, curve_items, held_out_votes_curve, votes_only_curve
+from ..metrics.sharpness import SharpnessComparison, compare_sharpness
+from ..metrics.vote_pairs import has_pairs
+from ..metrics.vote_share_coverage import VoteShareCoverage, vote_share_coverage
+from ..preferences import fit_model_prior_strength
+from .intervals import CROSSED, PANEL, Resampling, can_cross, differences, nats_interval
+from .judged_items import JudgedItems, SingleVotes
+from .recalibration import recalibrated
+
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class ItemPredictions:
+    """What one model says of the items of a report.
+
+    Args:
+        category_probs (array of shape `(N, K)`): prediction for each item, rows sum to 1.
+        prior_strength (`float`, *optional*): how many annotators the model is worth (`DPRMConfig.prior_strength`).
+            Where validation votes are given it is fitted on them instead.
+        validation_probs (array of shape `(M, K)`, *optional*): prediction for each validation item: a temperature and
+            the prior strength are fitted on their votes.
+    """
+
+    category_probs: ArrayLike
+    prior_strength: float | None = None
+    validation_probs: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
+class ModelNumbers:
+    """One row of the report.
+
+    Attributes:
+        name (`str`): of the model.
+        temperature (`float`, *optional*): what the logits are divided by, fitted on validation votes; `None` for the
+            model as it is.
+        category_probs (`np.ndarray` of shape `(N, K)`): what was judged.
+        metrics (`dict[str, float]`): as [`~trl_dprm.metrics.distribution_metrics`].
+        nats_interval ([`~trl_dprm.metrics.MeanInterval`], *optional*): of `nats_per_vote`.
+        differences (`dict`): by metric what the model's scores are minus those of the first model.
+        sharpness (*optional*): predicted beside observed disagreement; `None` without two votes on an item.
+        if_calibrated ([`~trl_dprm.metrics.CalibratedLevel`]): the expected calibration error that
+            chance alone would give this model.
+        contested (*optional*): does it know which items are contested?
+        groups (`dict`): by variable the numbers of each group.
+        prior_strength (`float`, *optional*), prior_strength_source (`str`): how many annotators it is worth.
+        coverage (*optional*): of 90 % intervals for vote shares.
+        votes_curve ([`VotesCurve`], *optional*): with 0, 1, 2, … votes of the item beside the model.
+    """
+
+    name: str
+    temperature: float | None
+    category_probs: np.ndarray
+    metrics: dict[str, float]
+    nats_interval: MeanInterval | None
+    differences: dict[str, PairedDifference]
+    sharpness: SharpnessComparison | None
+    if_calibrated: CalibratedLevel
+    contested: Concordance | None
+    groups: dict[str, GroupReport]
+    prior_strength: float | None
+    prior_strength_source: str
+    coverage: VoteShareCoverage | None
+    votes_curve: VotesCurve | None
+
+
+@dataclass(frozen=True)
+class ItemReport:
+    """What [`item_report`] found; `tables`, `figures` and `page` show it.
+
+    Attributes:
+        items ([`JudgedItems`]): what was judged.
+        models (`list[ModelNumbers]`): in the order given, each recalibrated one behind its own.
+        constants (`dict[str, float]`): the best constant distribution per metric.
+        constants_from (`str`): the votes that chose the constants, and the prior of the estimate from votes only.
+        attainable ([`~trl_dprm.metrics.AttainableNats`], *optional*): what a perfect model could reach.
+        votes_only (*optional*): the curve of the estimate from an item's votes alone, with the table's prior.
+        interval_over (`str`): what the intervals speak of.
+        level (`float`): of the intervals.
+        notes (`list[str]`): what a reader must know.
+    """
+
+    items: JudgedItems
+    models: list[ModelNumbers]
+    constants: dict[str, float]
+    constants_from: str
+    attainable: AttainableNats | None
+    votes_only: VotesCurve | None
+    interval_over: str
+    level: float
+    notes: list[str] = field(default_factory=list)
+
+
+def item_report(
+    models: Mapping[str, ItemPredictions | ArrayLike],
+    items: JudgedItems,
+    validation_counts: ArrayLike | None = None,
+    reference_counts: ArrayLike | None = None,
+    resampling: Resampling = Resampling(),  # noqa: B008 (frozen)
+) -> ItemReport:
+    """Judge models by the votes on the same items.
+
+    Args:
+        models (`dict` by name of [`ItemPredictions`], or of arrays of shape `(N, K)`): the first is what the others
+            are compared with.
+        items ([`JudgedItems`]): held-out items, which no model has seen.
+        validation_counts (array of shape `(M, K)`, *optional*): votes on the validation items: whatever is fitted
+            after training (a temperature, the prior strength) is fitted on these.
+        reference_counts (array of shape `(L, K)`, *optional*): training votes, from which the best constants and the
+            prior of the votes-only estimate are taken. Defaults to the validation votes, or else to the judged votes
+            themselves, which favours the constants.
+        resampling ([`Resampling`]): of the intervals.
+
+    Returns:
+        [`ItemReport`].
+
+    Raises:
+        ValueError: no model, predictions that are no distributions or of other shapes than the votes.
+
+    Example:
+
+    >>> from trl_dprm.preferences import PreferenceCategories
+    >>> items = JudgedItems([[2, 1], [0, 3], [3, 0]], PreferenceCategories(["bad", "good"], [0.0, 1.0]))
+    >>> report = item_report({"model": [[0.6, 0.4], [0.1, 0.9], [0.8, 0.2]]}, items)
+    >>> round(report.models[0].metrics["nats_per_vote"], 4), report.interval_over
+    (0.3248, 'other items, for this panel of annotators')
+    """
+    if not models:
+        raise ValueError("models is empty; give the predictions of at least one model by its name")
+    given = {
+        name: predictions if isinstance(predictions, ItemPredictions) else ItemPredictions(predictions)
+        for name, predictions in models.items()
+    }
+    subjects = [
+        subject for name, predictions in given.items() for subject in _subjects(name, predictions, validation_counts)
+    ]
+    first = distribution_table("category_probs", subjects[0].category_probs)
+    chosen, steps = curve_items(items.target_counts)
+    reference, reference_name = _reference(items, validation_counts, reference_counts)
+    crossed, cost = can_cross(items), items.categories.cost_matrix
+    return ItemReport(
+        items=items,
+        models=[_numbers(subject, first, items, chosen, steps, resampling) for subject in subjects],
+        constants=best_constant_metrics(
+            *_shares_and_votes(reference), items.target_probs, items.vote_weight, *items.geometry
+        ),
+        constants_from=reference_name,
+        attainable=attainable_nats(items.target_counts) if has_pairs(items.target_counts).any() else None,
+        votes_only=votes_only_curve(reference, items.target_counts[chosen], cost, steps) if steps else None,
+        interval_over=CROSSED if crossed else PANEL,
+        level=resampling.level,
+        notes=_notes(items, validation_counts, chosen, steps, crossed),
+    )
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model, raw or recalibrated, before it is measured."""
+
+    name: str
+    temperature: float | None
+    category_probs: np.ndarray
+    prior_strength: float | None
+    prior_strength_source: str
+
+
+def _subjects(name: str, predictions: ItemPredictions, validation_counts: ArrayLike | None) -> list[_Subject]:
+    """The model as it is and, where there are validation votes, with a temperature fitted on them."""
+    probs = np.asarray(predictions.category_probs, dtype=np.float64)
+    if validation_counts is None or predictions.validation_probs is None:
+        source = "stored with the model" if predictions.prior_strength is not None else "not known"
+        return [_Subject(name, None, probs, predictions.prior_strength, source)]
+    validation = np.asarray(predictions.validation_probs, dtype=np.float64)
+    after, validation_after, temperature = recalibrated(probs, validation, validation_counts)
+    return [
+        _Subject(name, None, probs, *_fitted_strength(validation, validation_counts)),
+        _Subject(name, temperature, after, *_fitted_strength(validation_after, validation_counts)),
+    ]
+
+
+def _fitted_strength(validation_probs: np.ndarray, validation_counts: ArrayLike) -> tuple[float | None, str]:
+    """How many annotators the model is worth by the validation votes, `None` where these cannot tell."""
+    try:
+        estimate = fit_model_prior_strength(validation_probs, validation_counts)
+    except ValueError as error:
+        return None, f"not known: {error}"
+    if estimate.boundary is not None:
+        return None, f"the validation votes put it at {estimate.boundary}"
+    return estimate.prior_strength, "fitted on validation votes"
+
+
+def _numbers(
+    subject: _Subject,
+    first: np.ndarray,
+    items: JudgedItems,
+    chosen: np.ndarray,
+    steps: Sequence[int],
+    resampling: Resampling,
+) -> ModelNumbers:
+    """Everything about one model."""
+    probs, targets = matching_distributions(subject.category_probs, items.target_probs)
+    counts, categories, strength = items.target_counts, items.categories, subject.prior_strength
+    whole = (np.abs(counts - counts.round()) < _ROUNDING).all(axis=1)
+    curve = coverage = None
+    if strength is not None and whole.any():
+        coverage = vote_share_coverage(probs[whole], counts[whole].round(), strength)
+    if strength is not None and steps:
+        curve = held_out_votes_curve(probs[chosen], counts[chosen], strength, categories.cost_matrix, steps)
+    several = has_pairs(counts).any()
+    return ModelNumbers(
+        name=subject.name,
+        temperature=subject.temperature,
+        category_probs=probs,
+        metrics=distribution_metrics(probs, targets, items.vote_weight, *items.geometry),
+        nats_interval=nats_interval(probs, items, resampling),
+        differences={} if probs is first or (probs == first).all() else differences(probs, first, items, resampling),
+        sharpness=compare_sharpness(probs, counts, categories.rewards, items.geometry[2]) if several else None,
+        if_calibrated=category_calibration_errors_if_calibrated(
+            probs, items.vote_weight, prior_strength=strength or np.inf, seed=resampling.seed
+        ).mean_over_categories,
+        contested=disagreement_concordance(probs[whole], counts[whole].round()) if whole.any() and several else None,
+        groups=_groups(probs, items, resampling),
+        prior_strength=strength,
+        prior_strength_source=subject.prior_strength_source,
+        coverage=coverage,
+        votes_curve=curve,
+    )
+
+
+def _groups(probs: np.ndarray, items: JudgedItems, resampling: Resampling) -> dict[str, GroupReport]:
+    """For each variable the numbers of each group of annotators."""
+    votes = items.single_votes
+    if votes is None:
+        return {}
+    return {
+        variable: group_report(
+            probs,
+            votes.item,
+            list(groups),
+            votes.category,
+            items.categories.rewards,
+            annotator_ids=None if _one_annotator_each(votes.annotator, groups) else votes.annotator,
+            cluster_ids=items.clusters,
+            num_resamples=resampling.num_resamples,
+            level=resampling.level,
+            seed=resampling.seed,
+        )
+        for variable, groups in votes.groups.items()
+        if any(group is not None for group in groups)
+    }
+
+
+def _one_annotator_each(annotators: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether groups are single people, such as the annotators themselves: others of them do not exist."""
+    pairs = {(annotator, group) for annotator, group in zip(annotators, groups, strict=True) if group is not None}
+    return len(pairs) == len({group for _, group in pairs})
+
+
+def _reference(items, validation_counts, reference_counts) -> tuple[np.ndarray, str]:
+    """The votes that constants are chosen on, and what the report calls them."""
+    if reference_counts is not None:
+        return np.asarray(reference_counts, dtype=np.float64), "the training votes"
+    if validation_counts is not None:
+        return np.asarray(validation_counts, dtype=np.float64), "the validation votes"
+    return items.target_counts, "the judged votes themselves"
+
+
+def _shares_and_votes(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    votes = counts.sum(axis=1)
+    return counts[votes > 0] / votes[votes > 0, None], votes[votes > 0]
+
+
+def _made_of(votes: SingleVotes, target_counts: np.ndarray) -> bool:
+    """Whether the judgments add up to the votes."""
+    counts = np.zeros_like(target_counts)
+    np.add.at(counts, (votes.item, votes.category), votes.weight)
+    return np.allclose(counts, target_counts, atol=_ROUNDING)
+
+
+def _notes(items, validation_counts, chosen, steps, crossed) -> list[str]:
+    """What the numbers do not say of themselves."""
+    notes = []
+    if not crossed:
+        notes.append(
+            "The judgments' annotators are not known here, so every interval is over items alone: it speaks for this "
+            "panel of annotators. With the table of judgments it speaks for other annotators, too."
+        )
+    elif not _made_of(items.single_votes, items.target_counts):
+        notes.append(
+            "The table of judgments has other votes than the data (weighted for a population?): scores are on the "
+            "data's votes, intervals and groups on the judgments."
+        )
+    for variable, groups in {} if items.single_votes is None else items.single_votes.groups.items():
+        if _one_annotator_each(items.single_votes.annotator, groups):
+            notes.append(f"The groups by {variable} are single annotators: their intervals are over items alone.")
+    if validation_counts is None:
+        notes.append(
+            "No validation votes were given: nothing was recalibrated, and a prior strength is the one stored with "
+            "the model, if any."
+        )
+    if not has_pairs(items.target_counts).any():
+        notes.append("No item has two votes, so nothing can be said about disagreement within an item.")
+    elif steps:
+        left_out = len(items) - int(chosen.sum())
+        notes.append(
+            f"The curve of votes is drawn on the {int(chosen.sum())} items with more than {steps[-1]} whole votes"
+            + (f"; {left_out} others have fewer, or fractions." if left_out else ".")
+        )
+    return notes
