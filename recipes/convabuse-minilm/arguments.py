@@ -12,6 +12,9 @@ class RecipeArguments:
     output_dir: str = field(metadata={"help": "Folder for predictions and tables."})
     dataset_split: str = field(default="train", metadata={"help": "Split of a dataset on the Hub."})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "One training per seed."})
+    methods: list[str] | None = field(
+        default=None, metadata={"help": "Train these methods only, so that processes can share them; by default all."}
+    )
     transport_weights: list[float] = field(
         default_factory=lambda: [1.0, 2.0, 4.0],
         metadata={

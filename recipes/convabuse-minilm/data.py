@@ -8,6 +8,7 @@ from arguments import RecipeArguments
 from trl_dprm.preferences import (
     AnnotationColumns,
     PreferenceCategories,
+    PreparedTargets,
     open_annotations,
     prepare_targets,
     split_by_hash,
@@ -22,8 +23,8 @@ TURN = ("conv_id", "prev_agent", "prev_user", "agent", "user")
 VOTES = ["target_counts", "target_probs", "vote_weight"]
 
 
-def read_items(source: str, split: str) -> pd.DataFrame:
-    """One row per judged turn with the votes on it.
+def read_source(source: str, split: str) -> PreparedTargets:
+    """The judged turns with the votes on them, and the judgments.
 
     `example_no` numbers the *judgments*: an item is a distinct user turn with its conversation and its context. An
     annotator who judged it twice counts once, split over the answers.
@@ -33,13 +34,13 @@ def read_items(source: str, split: str) -> pd.DataFrame:
         split (`str`): Of a Hub dataset.
 
     Returns:
-        `pd.DataFrame` with the columns of `prepare_targets` and those of the turn.
+        [`~trl_dprm.preferences.PreparedTargets`]; the items have the columns of `prepare_targets` and of the turn.
     """
     table = open_annotations(source, split)
     one_hot = [f"is_abuse.{level}" for level in LEVELS]
     of_the_judgment = [name for name in table.schema.names if name not in (*TURN, "annotator_id", *one_hot)]
     columns = AnnotationColumns(item_id=TURN, category_columns=one_hot, judgment=of_the_judgment)
-    return prepare_targets(table, CATEGORIES, columns, progress=True).items.to_pandas()
+    return prepare_targets(table, CATEGORIES, columns, progress=True)
 
 
 def add_texts(items: pd.DataFrame, context: bool) -> pd.DataFrame:
@@ -65,10 +66,11 @@ def prepare_parts(arguments: RecipeArguments) -> dict[str, pd.DataFrame]:
     Returns:
         `dict[str, pd.DataFrame]`: `train` and `validation` with votes, `test` without.
     """
-    folder = _data_folder(arguments)
+    folder = data_folder(arguments)
     if not (folder / "test_votes.parquet").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        items = add_texts(read_items(arguments.dataset, arguments.dataset_split), arguments.context)
+        source = read_source(arguments.dataset, arguments.dataset_split)
+        items = add_texts(source.items.to_pandas(), arguments.context)
         for part, rows in items.groupby("part"):
             rows.drop(columns=VOTES if part == "test" else []).to_parquet(folder / f"{part}.parquet", index=False)
         items.loc[items["part"] == "test", ["item_id", *VOTES]].to_parquet(folder / "test_votes.parquet", index=False)
@@ -77,8 +79,9 @@ def prepare_parts(arguments: RecipeArguments) -> dict[str, pd.DataFrame]:
 
 def read_test_votes(arguments: RecipeArguments) -> pd.DataFrame:
     """The votes on the test items, in their order."""
-    return pd.read_parquet(_data_folder(arguments) / "test_votes.parquet")
+    return pd.read_parquet(data_folder(arguments) / "test_votes.parquet")
 
 
-def _data_folder(arguments):
+def data_folder(arguments: RecipeArguments) -> Path:
+    """Where the parts lie."""
     return Path(arguments.output_dir, "data-with-context" if arguments.context else "data")

@@ -13,13 +13,14 @@ from bag_of_words import train_bag_of_words
 from data import prepare_parts
 from dprm import losses_of_methods, train_dprm
 from ordered_logit import train_ordered_logit
-from predictions import Predictions, predictions_path
+from pair_training import PAIR_METHODS, train_pair_model
+from predictions import Saved, predictions_path
 from regression import train_regression
 from table import write_table
 from tqdm.auto import tqdm
 from trl import TrlParser
 
-Train = Callable[[RecipeArguments, int, dict[str, pd.DataFrame]], Predictions]
+Train = Callable[[RecipeArguments, int, dict[str, pd.DataFrame]], Saved]
 
 
 def trained_methods(arguments: RecipeArguments) -> dict[str, Train]:
@@ -33,7 +34,21 @@ def trained_methods(arguments: RecipeArguments) -> dict[str, Train]:
         "ordered_logit": train_ordered_logit,
         "bag_of_words": train_bag_of_words,
     }
-    return dprm | others
+    pairs = {name: partial(train_pair_model, *method) for name, method in PAIR_METHODS.items()}
+    return dprm | others | pairs
+
+
+def chosen_methods(arguments: RecipeArguments) -> dict[str, Train]:
+    """Those of `trained_methods` that the options name, or all.
+
+    Raises:
+        ValueError: naming what is unknown.
+    """
+    methods = trained_methods(arguments)
+    unknown = sorted(set(arguments.methods or ()) - set(methods))
+    if unknown:
+        raise ValueError(f"methods has {', '.join(unknown)}; choose from {', '.join(methods)}.")
+    return {name: train for name, train in methods.items() if name in (arguments.methods or methods)}
 
 
 def _train_dprm(name, loss_weights, arguments, seed, parts):
@@ -48,7 +63,8 @@ def check_same_run(arguments: RecipeArguments) -> None:
     Raises:
         ValueError: naming the options that differ.
     """
-    varying = ("output_dir", "seeds", "transport_weights", "nats_margin", "write_table", "save_models", "use_cpu")
+    varying = ("output_dir", "seeds", "methods", "transport_weights", "nats_margin", "write_table", "save_models")
+    varying = (*varying, "use_cpu")
     facts = {name: value for name, value in asdict(arguments).items() if name not in varying}
     file = Path(arguments.output_dir, "arguments.json")
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else facts
@@ -63,7 +79,7 @@ def train_all(arguments: RecipeArguments) -> None:
     """Train what has no predictions yet; an interrupted run goes on where it stopped."""
     check_same_run(arguments)
     parts = prepare_parts(arguments)
-    methods = trained_methods(arguments)
+    methods = chosen_methods(arguments)
     jobs = [(seed, name) for seed in arguments.seeds for name in methods]
     for seed, name in tqdm(jobs, desc="Trainings"):
         path = predictions_path(arguments.output_dir, seed, name)

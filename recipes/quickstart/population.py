@@ -65,8 +65,8 @@ def make_judgments(num_items: int, seed: int, votes_per_item: tuple[int, int] = 
         the true crowd distributions, an array of shape *(num_items, 5)* in the order of the item ids.
     """
     rng = np.random.default_rng(seed)
-    facts, texts = _draw_responses(rng, num_items)
-    per_group = {group: _ordered_logit(facts, taste) for group, taste in TASTES.items()}
+    facts, texts = draw_responses(rng, num_items)
+    per_group = {group: ordered_logit(taste_utility(facts, taste)) for group, taste in TASTES.items()}
     truth = sum(GROUP_SHARES[group] * probs for group, probs in per_group.items())
 
     groups, shares = list(GROUP_SHARES), list(GROUP_SHARES.values())
@@ -81,7 +81,7 @@ def make_judgments(num_items: int, seed: int, votes_per_item: tuple[int, int] = 
     return pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), truth
 
 
-def _draw_responses(rng, num_items):
+def draw_responses(rng: np.random.Generator, num_items: int) -> tuple[np.ndarray, list[tuple[str, str]]]:
     """Facts (help 0, 1, 2; right, polite, joke, long 0 or 1) of shape (num_items, 5) and as many distinct texts."""
     drawn = {}
     while len(drawn) < num_items:
@@ -100,9 +100,13 @@ def _write(rng, helpfulness, right, polite, joke, long):
     return f"How do I {topic}? ", " ".join(chosen)
 
 
-def _ordered_logit(facts, taste):
-    """Probability of each category: differences of sigmoids around the taste's utility, shape (num_items, 5)."""
-    utility = taste[0] + facts @ np.array(taste[1:])
+def taste_utility(facts: np.ndarray, taste: tuple[float, ...]) -> np.ndarray:
+    """What people of a taste make of each response, shape (num_items,)."""
+    return taste[0] + facts @ np.array(taste[1:])
+
+
+def ordered_logit(utility: np.ndarray) -> np.ndarray:
+    """Probability of each category: differences of sigmoids around the utility, shape (num_items, 5)."""
     below = 1 / (1 + np.exp(utility[:, None] - THRESHOLDS))
     cdf = np.concatenate([np.zeros_like(below[:, :1]), below, np.ones_like(below[:, :1])], axis=1)
     return np.diff(cdf, axis=1)

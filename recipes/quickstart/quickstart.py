@@ -32,8 +32,8 @@ from trl_dprm.preferences import PreferenceCategories, prepare_targets, split_by
 from trl_dprm.trainer import score_dataset
 
 
-def make_backbone(folder: Path, seed: int) -> None:
-    """Write a random two-layer Llama and a word-level tokenizer: what a Hub checkpoint would be."""
+def make_backbone(folder: Path, seed: int, hidden_size: int = 96, num_layers: int = 2) -> None:
+    """Write a small random Llama and a word-level tokenizer: what a Hub checkpoint would be."""
     tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.train_from_iterator(vocabulary(), trainers.WordLevelTrainer(special_tokens=["[PAD]", "[EOS]", "[UNK]"]))
@@ -44,9 +44,9 @@ def make_backbone(folder: Path, seed: int) -> None:
     backbone = LlamaModel(
         LlamaConfig(
             vocab_size=len(fast),
-            hidden_size=96,
-            intermediate_size=256,
-            num_hidden_layers=2,
+            hidden_size=hidden_size,
+            intermediate_size=hidden_size * 8 // 3,
+            num_hidden_layers=num_layers,
             num_attention_heads=4,
             max_position_embeddings=128,
             pad_token_id=fast.pad_token_id,

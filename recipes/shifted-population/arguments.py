@@ -1,0 +1,95 @@
+"""What one run of this recipe is described by."""
+
+from dataclasses import dataclass, field
+
+CROWDS = ("simulated", "convabuse")
+
+
+@dataclass
+class RecipeArguments:
+    """Crowds, numbers of new votes and budgets; see `run.py --help`."""
+
+    output_dir: str = field(metadata={"help": "Folder for predictions, tables and pictures."})
+    crowds: list[str] = field(
+        default_factory=lambda: ["simulated", "convabuse"], metadata={"help": "Among simulated and convabuse."}
+    )
+    dataset: str | None = field(
+        default=None,
+        metadata={"help": "ConvAbuse judgments, `PATH|HUB_ID`: a CSV file or a dataset on the Hub. For convabuse."},
+    )
+    dataset_split: str = field(default="train", metadata={"help": "Split of a dataset on the Hub."})
+    backbone: str | None = field(
+        default=None, metadata={"help": "Checkpoint that convabuse's models start from, `PATH|HUB_ID`."}
+    )
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "Replications of the simulated crowd."}
+    )
+    convabuse_seeds: list[int] = field(
+        default_factory=lambda: [0], metadata={"help": "Trainings per annotator that is left out."}
+    )
+    left_out: list[str] | None = field(
+        default=None, metadata={"help": "Annotators of ConvAbuse to leave out, one after the other. Default: all."}
+    )
+    new_votes: list[int] = field(
+        default_factory=lambda: [10, 100, 1000], metadata={"help": "Numbers of new votes, each on another item."}
+    )
+    num_draws: int = field(
+        default=5,
+        metadata={"help": "Draws of the new votes for what needs no training; trainings see the first draw."},
+    )
+
+    new_share: float = field(
+        default=0.8,
+        metadata={"help": "Share of the second group (0.35 so far) in the simulated crowd's new population."},
+    )
+    num_items: int = field(
+        default=1792, metadata={"help": "Items of the simulated crowd that the model is trained on."}
+    )
+    votes_per_item: int = field(default=4, metadata={"help": "Votes on each of these, and on validation items."})
+    num_other_items: int = field(
+        default=1000, metadata={"help": "Items that new votes may fall on, and as many again to test on."}
+    )
+    simulated_steps: int = field(default=200, metadata={"help": "Steps of a training on the simulated crowd."})
+    group_steps: int = field(
+        default=500,
+        metadata={"help": "Steps of the simulated crowd's model that reads the group: it has more to learn."},
+    )
+    simulated_batch_size: int = field(default=32, metadata={"help": "Items per step there."})
+    simulated_learning_rate: float = field(default=3e-3, metadata={"help": "Peak of the schedule there."})
+
+    convabuse_steps: int = field(default=200, metadata={"help": "Steps of a training on ConvAbuse."})
+    convabuse_batch_size: int = field(default=16, metadata={"help": "Items per step there."})
+    convabuse_learning_rate: float = field(default=1e-4, metadata={"help": "Peak of the schedule there."})
+    simulated_trained_votes: list[int] = field(
+        default_factory=lambda: [10, 100, 1000],
+        metadata={"help": "Numbers of new votes with which the simulated crowd's model is trained on, and again."},
+    )
+    convabuse_trained_votes: list[int] = field(
+        default_factory=lambda: [100, 1000],
+        metadata={"help": "Numbers of new votes with which ConvAbuse's model is trained on."},
+    )
+    convabuse_trained_again: list[int] = field(
+        default_factory=lambda: [1000],
+        metadata={"help": "Numbers of new votes for which ConvAbuse's model is trained again on old and new votes."},
+    )
+
+    continued_steps: int = field(default=40, metadata={"help": "Steps of a training that goes on from the old model."})
+    continued_rate: float = field(
+        default=0.5, metadata={"help": "Its learning rate, as a multiple of the first training's."}
+    )
+
+    write_table: bool = field(
+        default=True, metadata={"help": "Whether to write tables and pictures; without, processes can share the work."}
+    )
+
+    def __post_init__(self):
+        unknown = sorted(set(self.crowds) - set(CROWDS))
+        if unknown:
+            raise ValueError(f"`crowds` holds {', '.join(unknown)}; choose among {', '.join(CROWDS)}.")
+        if not 0 <= self.new_share <= 1:
+            raise ValueError(f"`new_share` is {self.new_share}; give a share from 0 to 1.")
+        if "convabuse" in self.crowds and not (self.dataset and self.backbone):
+            raise ValueError(
+                "the crowd convabuse needs `--dataset` (its judgments, PATH|HUB_ID) and `--backbone` (an encoder, "
+                "PATH|HUB_ID); without them run `--crowds simulated`."
+            )
