@@ -11,6 +11,7 @@ from datasets import load_from_disk
 from safetensors.torch import load_file
 from tiny_runs import RUN, flags
 from transformers import AutoTokenizer, BitsAndBytesConfig
+from transformers.utils import logging as hf_logging
 
 from trl_dprm import DPRMForSequenceClassification
 from trl_dprm.cli import main
@@ -67,7 +68,7 @@ def rewards_one_by_one(model, folder, rows):
 
 def test_the_defaults_of_peft_are_right_untold(adapter):
     content = json.loads((Path(adapter) / "adapter_config.json").read_text())
-    assert content["task_type"] == "SEQ_CLS" and "score" in content["modules_to_save"]
+    assert content["task_type"] == "SEQ_CLS" and sorted(content["modules_to_save"]) == ["classifier", "score"]
     projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert {name.rsplit(".")[-1] for name in content["target_modules"]} == projections
     tensors = load_file(Path(adapter) / "adapter_model.safetensors")
@@ -77,14 +78,20 @@ def test_the_defaults_of_peft_are_right_untold(adapter):
     assert not (Path(adapter) / "model.safetensors").exists()
 
 
-def test_score_reads_it_on_a_base_of_the_same_bits(adapter, bits, judged, tmp_path):
+def test_score_reads_it_on_a_base_of_the_same_bits(adapter, bits, judged, tmp_path, caplog):
     rows = load_from_disk(judged)["test"]
     output = tmp_path / "scored.jsonl"
     argv = ["score", "--model", adapter, "--dataset_name", judged, "--split", "test", "--output", str(output)]
+    hf_logging.enable_propagation()
     main([*argv, *flags(BITS[bits]), "--batch_size", "1"])
     scored = pd.read_json(output, lines=True)["reward"].to_numpy()
     np.testing.assert_allclose(scored, rewards_one_by_one(load(adapter, bits), adapter, rows), rtol=0, atol=1e-6)
+    assert "the adapter was trained on a base" not in caplog.text
     main([*argv, "--batch_size", "1"])
+    hf_logging.disable_propagation()
+    warning = caplog.text
+    assert f"was trained on a base in {bits} bits (" in warning
+    assert "is loaded in full precision (float32)" in warning and f"`--load_in_{bits}bit" in warning
     full = pd.read_json(output, lines=True)["reward"].to_numpy()
     assert 0 < np.abs(scored - full).max() < 0.1
 

@@ -361,3 +361,15 @@ def test_missing_template_is_an_error(tmp_path, training, monkeypatch):
     monkeypatch.setattr("trl_dprm.hub.model_card.__file__", str(tmp_path / "trl_dprm" / "hub" / "model_card.py"))
     with pytest.raises(FileNotFoundError, match=r"dprm_model_card\.md"):
         make_card(training)
+
+
+def test_adapter_says_in_which_precision_its_base_was(training):
+    model = make_model()
+    assert "in another precision" not in make_card(training, model, is_adapter=True).text
+    model.config.base_precision = {
+        "dtype": "float32", "bits": 4, "quant_type": "nf4", "double_quant": True, "compute_dtype": "bfloat16"
+    }  # fmt: skip
+    text = make_card(training, model, is_adapter=True).text
+    assert "It was trained on a base in 4 bits" in text
+    assert "BitsAndBytesConfig(load_in_4bit=True" in text
+    assert "config=AutoConfig.from_pretrained(" in text  # how PeftModel's base is built

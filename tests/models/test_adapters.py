@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from trl_dprm import DPRMForSequenceClassification
 
@@ -97,6 +97,17 @@ class TestReload:
         base = DPRMForSequenceClassification.from_pretrained(checkpoint(backbone, "headless"), **THREE)
         assert not torch.allclose(score(base, batch), expected)
         assert torch.equal(score(PeftModel.from_pretrained(base, folder).eval(), batch), expected)
+
+    def test_the_base_for_peft_is_made_by_the_adapter_s_configuration(self, trained, batch, score, checkpoint):
+        """Otherwise the reward would be that of whatever categories the base was loaded with, without a word."""
+        model, folder = trained()
+        config = AutoConfig.from_pretrained(folder)
+        base = DPRMForSequenceClassification.from_pretrained(checkpoint("llama", "headless"), config=config)
+        assert torch.equal(score(PeftModel.from_pretrained(base, folder).eval(), batch), score(model, batch))
+        other = DPRMForSequenceClassification.from_pretrained(
+            checkpoint("llama", "headless"), category_rewards=[0.0, 1.0, 2.0]
+        )
+        assert not torch.allclose(score(PeftModel.from_pretrained(other, folder).eval(), batch), score(model, batch))
 
     def test_on_a_bfloat16_base(self, trained, batch, score, checkpoint):
         model, folder = trained(dtype="bfloat16")

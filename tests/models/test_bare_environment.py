@@ -133,8 +133,8 @@ def found(bare_python, models, rows, tokenizers, tmp_path_factory):
         task["tokenizers"][name] = str(folder / f"tokenizer-{name}")
         tokenizer.save_pretrained(folder / f"tokenizer-{name}")
         spell_tokenizer_for_transformers_4(folder / f"tokenizer-{name}", tokenizer)
-    task["refused"] = {name: str(folder / f"refused-{name}") for name in ("head", "pickle", *REFUSED_BY_4)}
-    for name in ("head", "pickle"):
+    task["refused"] = {name: str(folder / f"refused-{name}") for name in ("head", "shape", "pickle", *REFUSED_BY_4)}
+    for name in ("head", "shape", "pickle"):
         shutil.copytree(folder / "llama", task["refused"][name])
         weights = Path(task["refused"][name], "model.safetensors")
         tensors = load_file(weights)
@@ -142,7 +142,9 @@ def found(bare_python, models, rows, tokenizers, tmp_path_factory):
         if name == "pickle":
             torch.save(tensors, weights.with_name("pytorch_model.bin"))
         else:
-            tensors.pop("score.weight")
+            weight = tensors.pop("score.weight")
+            if name == "shape":
+                tensors["score.weight"] = weight[:2].clone()
             save_file(tensors, weights, metadata={"format": "pt"})
     for backbone, rope in REFUSED_BY_4.items():
         make_model(backbone, rope_parameters=rope).save_pretrained(task["refused"][backbone])
@@ -201,6 +203,9 @@ def test_nothing_is_loaded_without_consent_or_in_part(found):
     assert kind == "ValueError" and "trust_remote_code=True" in message
     kind, message = found["refused"]["head"]
     assert kind == "ValueError" and "score.weight (missing). They would be random" in message
+    kind, message = found["refused"]["shape"]
+    shapes = "shape (2, 32), expected" if found["transformers"].startswith("5") else "another shape, expected"
+    assert kind == "ValueError" and f"score.weight ({shapes} (3, 32)). They would be random" in message
     kind, message = found["refused"]["pickle"]
     assert kind == "OSError" and "no file named model.safetensors" in message
 

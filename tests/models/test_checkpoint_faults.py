@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from trl_dprm import DPRMForSequenceClassification
+from trl_dprm.models.checkpoint_dprm import check_loaded
 
 # A tensor of the last layer, without the prefix of the headless model, and the prefix.
 INNER_TENSORS = {
@@ -167,6 +168,51 @@ class TestDPRMCheckpoint:
         tiny_dprm().save_pretrained(tmp_path)
         with pytest.raises(ValueError, match=message + r".*'strongly disagree'"):
             DPRMForSequenceClassification.from_pretrained(tmp_path, **given)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"category_names": ["a", "b"]}, "`category_names` has 2 entries and `category_rewards` has 5"),
+            ({"category_rewards": [-1, 1]}, "`category_names` has 5 entries and `category_rewards` has 2"),
+            (
+                {"category_names": ["a", "b"], "category_rewards": [-1, 1]},
+                r"score\.weight \(shape \(5, 32\), expected",
+            ),
+        ],
+    )
+    def test_other_categories_are_an_error_by_the_auto_class_too(self, given, message, tiny_dprm, tmp_path):
+        tiny_dprm().save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=message):
+            AutoModelForSequenceClassification.from_pretrained(tmp_path, **given)
+
+    def test_a_configuration_changed_by_hand_is_checked_where_a_model_is_made_of_it(self, tiny_dprm):
+        config = tiny_dprm().config
+        config.category_rewards = [-1.0, 1.0]
+        with pytest.raises(ValueError, match="`category_names` has 5 entries and `category_rewards` has 2"):
+            DPRMForSequenceClassification(config)
+        config.category_names = ["bad", "good"]
+        with pytest.raises(ValueError, match=r"has 5 labels, but the configuration 2 categories \(bad, good\)"):
+            DPRMForSequenceClassification(config)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    @pytest.mark.parametrize(("backbone", "tensor"), [("llama", "score.weight"), ("bert", "bert.pooler.dense.bias")])
+    def test_a_head_that_holds_no_numbers_is_an_error(self, value, backbone, tensor, tiny_dprm, tmp_path):
+        tiny_dprm(backbone).save_pretrained(tmp_path)
+        edit_tensors(tmp_path, lambda tensors: tensors[tensor].view(-1)[1:2].fill_(value))
+        with pytest.raises(ValueError, match=rf"The head of the checkpoint \S+ holds NaN or infinities \({tensor}\)"):
+            AutoModelForSequenceClassification.from_pretrained(tmp_path)
+
+    def test_a_state_dict_without_a_path_is_refused_with_the_remedy(self, tiny_dprm):
+        model = tiny_dprm()
+        with pytest.raises(ValueError, match=r"`DPRMForSequenceClassification\(config\)` and its `load_state_dict"):
+            DPRMForSequenceClassification.from_pretrained(None, config=model.config, state_dict=model.state_dict())
+
+    def test_transformers_4_names_tensors_of_another_shape_without_their_shapes(self, tiny_dprm):
+        info = {"missing_keys": ["model.norm.weight"], "mismatched_keys": ["score.weight"]}
+        with pytest.raises(
+            ValueError, match=r"model\.norm\.weight \(missing\), score\.weight \(another shape, expected \(5, 32\)\)\."
+        ):
+            check_loaded(tiny_dprm(), info, "folder", foreign=False)
 
 
 class TestFiles:

@@ -196,6 +196,26 @@ class TestJson:
         with pytest.raises(ValueError, match="`category_names` has 3 entries and `category_rewards` has 2"):
             AutoConfig.from_pretrained(tmp_path)
 
+    @pytest.mark.parametrize("loader", [DPRMConfig, AutoConfig])
+    def test_what_is_given_beside_the_file_is_checked_with_it(self, loader, tmp_path):
+        DPRMConfig(tiny_config("llama"), **FULL).save_pretrained(tmp_path)
+        for given, message in (
+            ({"category_names": ["a", "b"]}, "`category_names` has 2 entries and `category_rewards` has 3"),
+            ({"category_rewards": [-1.0, 1.0]}, "`category_names` has 3 entries and `category_rewards` has 2"),
+            ({"bradley_terry_scale": -1.0}, "must be positive and finite, got -1.0"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                loader.from_pretrained(tmp_path, **given)
+        config = loader.from_pretrained(tmp_path, category_names=["x", "y", "z"], category_rewards=None)
+        assert (config.category_names, config.category_rewards) == (["x", "y", "z"], FULL["category_rewards"])
+        assert config.text_config.id2label == {0: "x", 1: "y", 2: "z"}
+
+    def test_another_kind_of_model_is_refused(self, checkpoint):
+        with pytest.raises(
+            ValueError, match="configuration of a model of type `llama`, not of a DPRM: its categories"
+        ):
+            DPRMConfig.from_pretrained(checkpoint("llama"))
+
 
 class TestRefusals:
     @pytest.mark.parametrize(

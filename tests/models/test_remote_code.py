@@ -57,7 +57,9 @@ SCRIPT = """
             "scores": [score(model) for model in (loaded, headless, reloaded)],
         }
 
-    print("FOUND" + json.dumps([visit(*pair) for pair in folders]))
+    options = {"subfolder": "inner", "trust_remote_code": True}
+    inner = score(AutoModelForSequenceClassification.from_pretrained(sys.argv[3], **options))
+    print("FOUND" + json.dumps([[visit(*pair) for pair in folders], inner]))
 """
 
 
@@ -87,7 +89,12 @@ def test_without_the_package(tiny_dprm, batch, tmp_path):
     for model, (saved, _) in zip(models, folders, strict=True):
         model.save_pretrained(saved)
     paths = [[str(path) for path in pair] for pair in folders]
-    found = run_elsewhere(tmp_path, json.dumps(paths), json.dumps(batch["input_ids"].tolist()))
+    models[0].save_pretrained(tmp_path / "outer" / "inner")
+    for file in (tmp_path / "outer" / "inner").glob("*.py"):  # transformers looks for code at the root alone
+        shutil.copy(file, tmp_path / "outer")
+    rows = json.dumps(batch["input_ids"].tolist())
+    found, inner = run_elsewhere(tmp_path, json.dumps(paths), rows, str(tmp_path / "outer"))
+    assert inner == found[0]["scores"][0]
 
     for model, (saved, again), seen in zip(models, folders, found, strict=True):
         assert "trust_remote_code=True" in seen["refusal"] and "custom code" in seen["refusal"]

@@ -83,6 +83,7 @@ def test_gradients_flow(statistic):
         ({"weight": 1.01}, r"in \[0, 1\], got 1.01. Beyond 1 the reward could fall"),
         ({"weight": -0.5}, r"in \[0, 1\], got -0.5"),
         ({"category_rewards": [1.0, math.inf]}, "holds inf: every reward is a finite number"),
+        ({"category_rewards": [1.0, 1e39]}, r"holds 1e\+39: every reward is a finite number, at most 1e\+18 in size"),
         ({"category_rewards": {"bad": "-5"}}, "holds '-5': every reward is a finite number"),
         ({"category_rewards": '{"bad": -5}'}, "a list with one reward per category or a dict"),
     ],

@@ -32,6 +32,10 @@ def refusal(answer, status):
         (b'{"items": {"text": "\\ud800"}}', "The body is no JSON: unexpected end of hex escape"),
         (b'{"items": {"text": "yes"}, "level": NaN}', "The body is no JSON"),
         (b'{"items": {"text": "yes"}, "level": -Infinity}', "The body is no JSON"),
+        (
+            b'{"items": {"text": "yes", "text": "no"}}',
+            "The body is no JSON: the name 'text' stands twice in one object",
+        ),
         (b"[" * 5000 + b"]" * 5000, "The body is no JSON: recursion limit exceeded"),
     ],
 )
@@ -53,8 +57,8 @@ def test_what_is_no_json(body, message, server):
         ({"items": {"text": "a", "prompt": "b"}}, "items.0: `prompt` goes with `completion`, not with `text`"),
         ({"items": {"text": 3}}, "items.0.text: Input should be a valid string"),
         ({"items": {"completion": 3}}, "items.0.completion: Input should be a valid string"),
-        ({"items": {"text": ""}}, "items.0: Row 0, column `text`: the response is empty"),
-        ({"items": [TEXT, {"messages": []}]}, "items.1: Row 1, column `messages`: the response is empty"),
+        ({"items": {"text": ""}}, "items.0.text: the response is empty. Remove the item."),
+        ({"items": [TEXT, {"messages": []}]}, "items.1.messages: the response is empty. Remove the item."),
         ({"items": {"prompt": "Say: ", "completion": MESSAGES}}, "both must be plain text or both a list of messages"),
         ({"items": {"messages": [{"role": "user"}]}}, "items.0.messages.0: a message without `tool_calls` needs"),
         ({"items": {"messages": [{"content": "a"}]}}, "items.0.messages.0.role: Field required"),
@@ -70,9 +74,14 @@ def test_what_is_no_json(body, message, server):
         ({"items": TEXT, "statistic": "cvar", "weight": 1.0}, "body: `weight` is for the statistic"),
         (
             {"items": TEXT, "category_rewards": {"bad": 1.0}},
-            "statistic: `category_rewards` names 'bad'. The model has 3",
+            "category_rewards: `category_rewards` names 'bad'. The model has 3",
         ),
-        ({"items": TEXT, "category_rewards": [1.0]}, "statistic: `category_rewards` has 1 entries. The model has 3"),
+        (
+            {"items": TEXT, "category_rewards": [1.0]},
+            "category_rewards: `category_rewards` has 1 entries. The model has 3",
+        ),
+        ({"items": TEXT, "category_rewards": [1e39, 0, 1]}, "category_rewards: `category_rewards` holds 1e+39: every"),
+        ({"items": TEXT, "category_rewards": [1, 0, -2e18]}, "holds -2e+18: every reward is a finite number, at most"),
         ({"items": [{"text": n} for n in range(9)]}, "items.4.text: Input should be a valid string; and 4 more"),
     ],
 )
@@ -94,6 +103,18 @@ def test_clients_set_variables_of_the_chat_template_and_nothing_else(name, serve
     item = {"messages": MESSAGES, "chat_template_kwargs": {name: "{% for i in range(99999) %}{% endfor %}"}}
     message = refusal(server.post("/score", {"items": item}), 422)
     assert f"items.0.chat_template_kwargs: holds {name}, which clients may not set" in message
+
+
+def test_a_conversation_without_a_response_is_refused(start, model, own_tokenizer):
+    own_tokenizer.chat_template = "{% for message in messages %}{{ message['content'] + eos_token }}{% endfor %}"
+    served = start(Scorer(model, own_tokenizer))
+    for item, field in (
+        ({"messages": MESSAGES[:1]}, "messages"),
+        ({"prompt": MESSAGES[:1], "completion": MESSAGES[:1]}, "completion"),
+    ):
+        message = refusal(served.post("/score", {"items": item}), 422)
+        assert message.startswith(f"items.0.{field}: no message is of the role `assistant`: there is no response.")
+    assert served.scores({"messages": MESSAGES})
 
 
 def test_what_the_chat_template_refuses_is_said(start, model, own_tokenizer):

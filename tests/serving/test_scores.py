@@ -1,11 +1,16 @@
 """Served scores are those of `trl-dprm score`, of the model itself, and of statistics computed by hand."""
 
+import copy
+import logging
+
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 from tiny_reward_models import CATEGORIES, TOKENIZATION, tiny_dprm
+from transformers.utils import logging as hf_logging
 
+from trl_dprm.serving.refusal import Refusal
 from trl_dprm.serving.scorer import Scorer
 from trl_dprm.trainer import score_dataset
 
@@ -126,6 +131,17 @@ def test_overlong_responses_are_refused_with_length_and_limit(server):
     assert answer.status_code == 422
     assert "items.1: 97 tokens, more than the limit of 96" in answer.json()["detail"]
     assert server.scores({"text": "x" * 94})[0]["num_tokens"] == 96
+
+
+def test_transformers_does_not_write_of_refused_lengths_into_the_log(model, tokenizer, caplog):
+    short = copy.deepcopy(tokenizer)
+    short.model_max_length = 8
+    short.deprecation_warnings = {}
+    hf_logging.enable_propagation()
+    with caplog.at_level(logging.WARNING), pytest.raises(Refusal, match="more than the limit of 96"):
+        Scorer(model, short).item_ids([{"text": "x" * 120}])
+    hf_logging.disable_propagation()
+    assert caplog.records == []
 
 
 def test_overlong_responses_are_scored_on_request_as_far_as_there_are_positions(start, make_scorer, model, tokenizer):

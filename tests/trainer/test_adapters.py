@@ -1,5 +1,7 @@
 """LoRA and 4-bit LoRA: the head in float32, everything saved, everything reloaded bit by bit."""
 
+import json
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -61,6 +63,11 @@ def assert_trains_in_float32_and_reloads(trainer, folder, base, **loading):
     assert "model.safetensors" not in names
     config = DPRMConfig.from_pretrained(folder)
     assert not hasattr(config, "quantization_config")
+    quantization = loading.get("quantization_config")
+    bits = None if quantization is None else 4 if quantization.load_in_4bit else 8
+    assert (config.base_precision or {}).get("bits") == bits
+    saved = json.loads((folder / "adapter_config.json").read_text())["modules_to_save"]
+    assert len(set(saved)) == len(saved) and {*trainer.model.get_base_model().head_names} <= {*saved}
     assert config.bradley_terry_scale == trainer.bradley_terry_scale.value.item()
 
     batch = trainer.data_collator([trainer.train_dataset[row] for row in range(4)])

@@ -101,6 +101,10 @@ BAD_ROWS = {
         GOOD | {"completion": 5},
         r"Row 2, column `completion`: The response is int: give plain text or a list of messages",
     ),
+    "no response in a conversation": (
+        {"messages": [{"role": "user", "content": "Say"}], "target_probs": GOOD["target_probs"]},
+        r"Row 2, column `messages`: no message is of the role `assistant`: there is no response. Remove the row",
+    ),
     "text and conversation": (
         GOOD | {"prompt": [{"role": "user", "content": "Say"}]},
         r"Row 2, column `completion`: The prompt is list and the completion str: both must be",

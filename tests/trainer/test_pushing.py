@@ -13,6 +13,7 @@ from trl_dprm.hub import pushing
 
 MODEL = {
     "README.md",
+    "base_precision_dprm.py",
     "checkpoint_dprm.py",
     "config.json",
     "configuration_dprm.py",

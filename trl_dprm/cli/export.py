@@ -15,7 +15,7 @@ from .parsing import CommandParser, errors_as_messages, option_of
 class ExportArguments:
     """What is exported, and where to."""
 
-    model: str = field(metadata={"help": "PATH|HUB_ID of a trained model; adapters are merged first."})
+    model: str = field(metadata={"help": "PATH|HUB_ID of a trained model; merge an adapter first (`trl-dprm merge`)."})
     output: str = field(metadata={"help": "Folder to write; it must not exist, or be empty."})
     dual: bool = field(
         default=False,

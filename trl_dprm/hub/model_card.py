@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from ..models import DPRMConfig
+from ..models.base_precision_dprm import precision_in_words, precision_options
 from .card_tables import category_table, cost_table, data_table, metric_table, training_table
 from .data_statistics import DataStatistics
 
@@ -84,6 +85,8 @@ def dprm_model_card(
         checkpoint=checkpoint_in_card(training.hub_model_id),
         config=config,
         is_adapter=is_adapter,
+        precision_in_words=precision_in_words,
+        precision_options=precision_options,
         with_pairs=with_pairs,
         with_votes=data_statistics is not None and data_statistics.num_items > 0,
         category_table=category_table(config),

@@ -163,15 +163,13 @@ def check_loaded(model, info, path, foreign, warn=True):
     Raises:
         ValueError: naming the tensors that are missing or of another shape, ten at most.
     """
-    mismatched = {name: shapes for name, *shapes in info["mismatched_keys"]}
+    mismatched = _shapes_by_name(info["mismatched_keys"])
     absent = set(info["missing_keys"]) | set(mismatched)
     new_head = {name for name in absent if foreign and name.startswith(tuple(f"{h}." for h in model.head_names))}
     faults = sorted(absent - new_head)
     if faults:
         listed = ", ".join(
-            f"{name} (shape {tuple(mismatched[name][0])}, expected {tuple(mismatched[name][1])})"
-            if name in mismatched
-            else f"{name} (missing)"
+            f"{name} ({_fault_of_shape(model, name, mismatched[name]) if name in mismatched else 'missing'})"
             for name in faults[:10]
         )
         more = f" and {len(faults) - 10} more" if len(faults) > 10 else ""
@@ -190,6 +188,38 @@ def check_loaded(model, info, path, foreign, warn=True):
             f"{path} holds no classification head: {', '.join(sorted(new_head))} are new and random. Train before use."
         )
     return new_head
+
+
+def _shapes_by_name(mismatched_keys):
+    """Shapes in the file and in the model by tensor, `None` from transformers 4, which gives the names alone."""
+    return {key: None for key in mismatched_keys if isinstance(key, str)} | {
+        name: shapes for name, *shapes in (key for key in mismatched_keys if not isinstance(key, str))
+    }
+
+
+def _fault_of_shape(model, name, shapes):
+    if shapes is None:
+        return f"another shape, expected {tuple(model.state_dict()[name].shape)}"
+    return f"shape {tuple(shapes[0])}, expected {tuple(shapes[1])}"
+
+
+def check_head_is_finite(model, path):
+    """Refuse a head that would give NaN for every text: a run that diverged was saved.
+
+    Args:
+        model ([`DPRMForSequenceClassification`]): As loaded, with its adapter.
+        path (`str`): Of the checkpoint, for the message.
+
+    Raises:
+        ValueError: naming the tensor.
+    """
+    for head in model.head_names:
+        for name, parameter in model.get_submodule(head).named_parameters():
+            if parameter.device.type != "meta" and not parameter.isfinite().all():  # else offloaded
+                raise ValueError(
+                    f"The head of the checkpoint {path} holds NaN or infinities ({head}.{name}): every reward would "
+                    "be NaN. Its training diverged; take an earlier checkpoint."
+                )
 
 
 def align_memory(model):
@@ -270,7 +300,7 @@ def load_adapter(model, path, hub_arguments, new_head):
     info = model.load_adapter(
         path, adapter_kwargs=hub_arguments, ignore_mismatched_sizes=True, dtype_plan={"*": None}
     )  # in the precision that the file has
-    absent = set(info.missing_keys) | {name for name, *_ in info.mismatched_keys}
+    absent = set(info.missing_keys) | set(_shapes_by_name(info.mismatched_keys))
     for name in model.head_names:
         if not hasattr(model.get_submodule(name), "modules_to_save"):
             absent |= {tensor for tensor in new_head if tensor.startswith(f"{name}.")}

@@ -15,6 +15,17 @@ AUTO_MAP = {
     "AutoModel": "modeling_dprm.DPRMForSequenceClassification",
     "AutoModelForSequenceClassification": "modeling_dprm.DPRMForSequenceClassification",
 }
+OWN_FIELDS = (
+    "category_names",
+    "category_rewards",
+    "ground_cost",
+    "bradley_terry_scale",
+    "prior_strength",
+    "anchored",
+    "tokenization",
+    "base_precision",
+)
+"""What a DPRM's `config.json` holds beside the backbone's description and transformers' own fields."""
 DUAL_KEY = "dprm"
 """Where `config.json` of a folder that is also a stock classifier (`trl-dprm export --dual`) keeps the DPRM's part."""
 
@@ -49,6 +60,11 @@ class DPRMConfig(PretrainedConfig):
         tokenization (`dict`, *optional*):
             The rule from text to token ids used in training: `add_special_tokens` (`bool`), `append_eos` (`bool`),
             `max_length` (`int` or `None`). `None` where the model was not trained by [`DPRMTrainer`].
+        base_precision (`dict`, *optional*):
+            Of an adapter: the precision of the base that it was trained on, such as `{"bits": 4, "quant_type": "nf4",
+            "double_quant": True, "compute_dtype": "float32", "dtype": "float32"}`, `{"bits": 8, "threshold": 6.0,
+            "dtype": "float32"}` or `{"dtype": "bfloat16"}`. `None` for float32, of full models, and where it was not
+            trained by [`DPRMTrainer`]. Loading on a base in another precision warns.
         kwargs:
             Arguments of [`~transformers.PretrainedConfig`].
 
@@ -83,6 +99,7 @@ class DPRMConfig(PretrainedConfig):
         prior_strength=None,
         anchored=False,
         tokenization=None,
+        base_precision=None,
         **kwargs,
     ):
         if category_rewards is None:
@@ -102,7 +119,8 @@ class DPRMConfig(PretrainedConfig):
         self.prior_strength = prior_strength
         self.anchored = anchored
         self.tokenization = tokenization
-        self._check_categories()
+        self.base_precision = base_precision
+        self.check_categories()
 
         if isinstance(text_config, dict):
             description = text_config
@@ -141,6 +159,24 @@ class DPRMConfig(PretrainedConfig):
             "text_config": content,
         }, kwargs
 
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As in transformers, but what is given beside the file is checked together with it.
+
+        Raises:
+            ValueError: for the description of another kind of model, and for values that do not fit each other.
+        """
+        described = config_dict.get("model_type", cls.model_type)
+        if described != cls.model_type:
+            raise ValueError(
+                f"This is the configuration of a model of type `{described}`, not of a DPRM: its categories and their "
+                "rewards are not in it. Use the DPRM's own folder (of an export, that which was exported), or make a "
+                "new one, `DPRMConfig(text_config, category_names=..., category_rewards=...)`."
+            )
+        given = {name: kwargs.pop(name) for name in OWN_FIELDS if name in kwargs}
+        given = {name: value for name, value in given.items() if value is not None}
+        return super().from_dict({**config_dict, **given}, **kwargs)
+
     @property
     def num_categories(self):
         """Number of preference categories K (`int`)."""
@@ -169,6 +205,8 @@ class DPRMConfig(PretrainedConfig):
         Where the backbone came from, perhaps a folder of this machine, is left out, as transformers does of the whole.
         """
         content = super().to_dict()
+        if content.get("base_precision") is None:
+            content.pop("base_precision", None)  # it is of adapters alone
         backbone = content.get("text_config") or {}
         backbone.pop("_name_or_path", None)
         rope_parameters = backbone.get("rope_parameters")
@@ -176,7 +214,12 @@ class DPRMConfig(PretrainedConfig):
             backbone |= rope_for_transformers_4(backbone["model_type"], rope_parameters) or {}
         return content
 
-    def _check_categories(self):
+    def check_categories(self):
+        """Refuse values that are out of their range or do not fit each other, such as after a change by hand.
+
+        Raises:
+            ValueError: naming the field.
+        """
         names, rewards = self.category_names, self.category_rewards
         if len(names) != len(rewards):
             raise ValueError(

@@ -15,10 +15,12 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.utils import ModelOutput, find_adapter_config_file, logging
 
+from .base_precision_dprm import warn_of_other_precision
 from .checkpoint_dprm import (
     adapter_base,
     adapter_base_revision,
     align_memory,
+    check_head_is_finite,
     check_loaded,
     keep_differentiable_on_cpu,
     load_adapter,
@@ -31,12 +33,13 @@ from .checkpoint_dprm import (
 )
 from .configuration_dprm import DPRMConfig
 from .distributions import expected_reward
-from .packed_weights_dprm import check_packed_weights, warn_of_neighbours
+from .packed_weights_dprm import check_packed_weights, hold_cast_notices, warn_of_neighbours
 from .rope_dprm import check_rope_is_read  # noqa: F401 - transformers 4 fetches only the files that this one names
 
 logger = logging.get_logger(__name__)
 
 CODE_FILES = (
+    "base_precision_dprm.py",
     "checkpoint_dprm.py",
     "configuration_dprm.py",
     "distributions.py",
@@ -120,11 +123,18 @@ class DPRMForSequenceClassification(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
+        config.check_categories()
         if type(config.text_config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
             raise ValueError(
                 f"No sequence classifier in transformers for `text_config` of type "
                 f"`{type(config.text_config).__name__}`. Choose a backbone that `AutoModelForSequenceClassification` "
                 "supports."
+            )
+        if config.text_config.num_labels != config.num_categories:
+            raise ValueError(
+                f"The backbone's classifier has {config.text_config.num_labels} labels, but the configuration "
+                f"{config.num_categories} categories ({', '.join(config.category_names)}). Make a new `DPRMConfig` "
+                "instead of changing the categories of one."
             )
         stock_class = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config.text_config)]
         if getattr(config.text_config, "is_encoder_decoder", False):
@@ -282,8 +292,9 @@ class DPRMForSequenceClassification(PreTrainedModel):
             [`DPRMForSequenceClassification`] in evaluation mode.
 
         Raises:
-            ValueError: if a backbone tensor is missing or has another shape, if a DPRM's head is missing or has
-                another shape, if the categories given do not fit the checkpoint's, or if a pickle is asked for.
+            ValueError: if a backbone tensor is missing or has another shape, if a DPRM's head is missing, has another
+                shape or holds NaN, if the categories given do not fit the checkpoint's, if there is no path, or if a
+                pickle is asked for.
 
         Example:
 
@@ -293,6 +304,11 @@ class DPRMForSequenceClassification(PreTrainedModel):
         )
         ```
         """
+        if pretrained_model_name_or_path is None:
+            raise ValueError(
+                "No folder or Hub id was given. A model of a `state_dict` in memory is made by "
+                "`DPRMForSequenceClassification(config)` and its `load_state_dict(state_dict)`."
+            )
         if kwargs.pop("use_safetensors", True) is False:
             raise ValueError("DPRM weights are read from safetensors only, `use_safetensors=False` is refused.")
         if kwargs.pop("num_labels", 1) != 1:
@@ -336,9 +352,12 @@ class DPRMForSequenceClassification(PreTrainedModel):
         if adapter_file is not None:
             load_adapter(model, pretrained_model_name_or_path, hub_arguments, new_head)
             model.new_heads = ()
+        check_head_is_finite(model, pretrained_model_name_or_path)
         align_memory(model)
         keep_differentiable_on_cpu(model)
         warn_of_neighbours(model)
+        hold_cast_notices(model)
+        warn_of_other_precision(model, pretrained_model_name_or_path)
         return (model, info) if with_info else model
 
     @classmethod
@@ -406,7 +425,10 @@ class DPRMForSequenceClassification(PreTrainedModel):
         push_arguments |= {name: kwargs[name] for name in ("token", "max_shard_size") if name in kwargs}
         with tempfile.TemporaryDirectory(prefix=".incomplete-", dir=folder) as staging:
             super().save_pretrained(staging, is_main_process=True, **kwargs)
-            self.config.save_pretrained(staging)  # beside a loaded adapter, too, where transformers leaves it out
+            config = copy.deepcopy(self.config)
+            if not getattr(self, "_hf_peft_config_loaded", False):
+                config.base_precision = None  # the weights are these, not those below an adapter
+            config.save_pretrained(staging)  # beside a loaded adapter, too, where transformers leaves it out
             for name in CODE_FILES:
                 shutil.copyfile(Path(__file__).parent / name, Path(staging) / name)
             replace_checkpoint(Path(staging), folder)

@@ -1,5 +1,7 @@
 """Whether the packed weights of a model in 4 or 8 bits are complete: transformers checks their names only in part."""
 
+import logging as standard_logging
+
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -48,6 +50,20 @@ def warn_of_neighbours(model):
             "batch: bitsandbytes looks for outliers in all rows together. Set `BitsAndBytesConfig(load_in_8bit=True, "
             "llm_int8_threshold=0.0)` for rewards that do not; large models may lose accuracy by it."
         )
+
+
+def hold_cast_notices(model):
+    """Keep bitsandbytes from saying at every 8-bit layer of every forward that it computes in 16 bits.
+
+    Args:
+        model (`torch.nn.Module`): Quantised, or not.
+    """
+    if getattr(model, "is_loaded_in_8bit", False):
+        standard_logging.getLogger("bitsandbytes.autograd._functions").addFilter(_is_no_cast_notice)
+
+
+def _is_no_cast_notice(record):
+    return not record.getMessage().startswith("MatMul8bitLt: inputs will be cast")
 
 
 def _four_bit_faults(module, state):

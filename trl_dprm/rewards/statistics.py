@@ -9,6 +9,8 @@ from torch import Tensor
 from ..models import DPRMConfig
 from ..models.distributions import conditional_value_at_risk, expected_reward, lower_semideviation
 
+LARGEST_REWARD = 1e18
+"""Largest size of a category's reward: float32 holds the square of twice that, which the variance needs."""
 STATISTICS = ("expected_reward", "cvar", "lower_semideviation")
 
 
@@ -74,8 +76,11 @@ class RewardStatistic:
                 f"got {self.category_rewards!r}."
             )
         for value in self._given_rewards():
-            if not (isinstance(value, Real) and math.isfinite(value)):
-                raise ValueError(f"`category_rewards` holds {value!r}: every reward is a finite number.")
+            if not (isinstance(value, Real) and math.isfinite(value) and abs(value) <= LARGEST_REWARD):
+                raise ValueError(
+                    f"`category_rewards` holds {value!r}: every reward is a finite number, at most {LARGEST_REWARD:g} "
+                    "in size."
+                )
 
     @property
     def is_trained(self) -> bool:

@@ -67,6 +67,8 @@ class Scorer:
         if max_length is not None and positions is not None and max_length > positions:
             raise ValueError(f"`max_length` is {max_length}, but the backbone has only {positions} positions.")
         self.limit = positions if overlong == "score" else max_length or longest_response(model)
+        # What is too long is refused here; transformers would write so into the server's log, once.
+        tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
         self._joined = joined_text_reader(joined_text, tokenizer, self.rule)
 
     @property
@@ -105,10 +107,12 @@ class Scorer:
         sequences = []
         for place, row in enumerate(rows):
             try:
-                (column,) = response_columns(row, place)
-                ids = response_token_ids(row, column, place, self.tokenizer, self.rule)
-            except (TypeError, ValueError, TemplateError) as error:
+                (column,) = response_columns(row, f"items.{place}")
+                ids = response_token_ids(row, column, f"items.{place}", self.tokenizer, self.rule)
+            except TemplateError as error:
                 raise Refusal(422, f"items.{place}: {error}") from error
+            except ValueError as error:  # which names the item
+                raise Refusal(422, str(error)) from error
             sequences.append(self._checked(ids, f"items.{place}"))
         return sequences
 

@@ -87,7 +87,8 @@ class RewardService:
             statistic = request.reward_statistic() or self.options.reward_statistic()
             scorer.check_statistic(statistic)
         except ValueError as error:
-            raise Refusal(422, f"statistic: {error}") from error
+            field = "statistic" if request.category_rewards is None else "category_rewards"
+            raise Refusal(422, f"{field}: {error}") from error
         sequences = await self._text_thread.run(scorer.item_ids, [item.row() for item in request.items])
         return ScoreAnswer(
             statistic=statistic.statistic,

@@ -1,5 +1,6 @@
 """Bodies of requests: JSON and nothing else, and complaints that name the field."""
 
+import json
 from collections.abc import Callable, Iterator
 
 from fastapi import HTTPException, Request
@@ -12,7 +13,8 @@ _LONGEST_PART = 60
 
 
 class StrictJSONRequest(Request):
-    """A request whose body must be JSON in UTF-8, without NaN, infinities and lone surrogates, which Python takes."""
+    """A request whose body must be JSON in UTF-8, without what Python takes: NaN, infinities, lone surrogates, and
+    objects with one name twice."""
 
     async def json(self):
         """The body as Python values.
@@ -20,8 +22,11 @@ class StrictJSONRequest(Request):
         Raises:
             HTTPException: with status 400, saying where it is no JSON.
         """
+        body = await self.body()
         try:
-            return from_json(await self.body(), allow_inf_nan=False)
+            content = from_json(body, allow_inf_nan=False)
+            json.loads(body, object_pairs_hook=_refuse_repeated_names)  # pydantic keeps the last
+            return content
         except ValueError as error:
             raise HTTPException(400, f"The body is no JSON: {error}.") from error
 
@@ -43,6 +48,13 @@ class StrictJSONRoute(APIRoute):
         return strict_handler
 
 
+def _refuse_repeated_names(pairs):
+    names = [name for name, _ in pairs]
+    repeated = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if repeated is not None:
+        raise ValueError(f"the name {_cut(repeated)!r} stands twice in one object")
+
+
 def described(error: RequestValidationError) -> str:
     """What is wrong with a body, each fault with the name of its field, without repeating what was sent.
 
@@ -59,7 +71,11 @@ def _where(loc) -> Iterator[str]:
     """Parts of a place in the body, without names of alternatives, such as `<text>`, and with keys of clients cut."""
     for part in map(str, loc[1:]):
         if not part.startswith("<"):
-            yield part if len(part) <= _LONGEST_PART else f"{part[:_LONGEST_PART]}..."
+            yield _cut(part)
+
+
+def _cut(part):
+    return part if len(part) <= _LONGEST_PART else f"{part[:_LONGEST_PART]}..."
 
 
 def _what(one):

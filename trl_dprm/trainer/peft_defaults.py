@@ -44,6 +44,17 @@ def complete_peft_config(
     return completed
 
 
+def name_saved_modules_once(model: PreTrainedModel) -> None:
+    """PEFT adds the usual names of heads to `modules_to_save`, also those that are among them; they are saved so.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): A PEFT model, whose configurations are changed in place, or not.
+    """
+    for peft_config in model.peft_config.values() if is_peft_model(model) else ():
+        if getattr(peft_config, "modules_to_save", None):
+            peft_config.modules_to_save = list(dict.fromkeys(peft_config.modules_to_save))
+
+
 def check_heads_are_saved(model: PeftModel) -> None:
     """Look whether a PEFT model that the user made trains the head and saves it with the adapter.
 
@@ -74,6 +85,11 @@ def check_heads_are_saved(model: PeftModel) -> None:
         )
 
 
+def has_adapters(model: PreTrainedModel) -> bool:
+    """Whether what trains lies on a base that is kept as it was loaded: a PEFT model, or one with a loaded adapter."""
+    return is_peft_model(model) or getattr(model, "_hf_peft_config_loaded", False)
+
+
 def check_quantised_model_has_adapters(model: PreTrainedModel, peft_config: PeftConfig | None) -> None:
     """Refuse to train packed weights, which have no gradients, before the data are prepared.
 
@@ -84,8 +100,7 @@ def check_quantised_model_has_adapters(model: PreTrainedModel, peft_config: Peft
     Raises:
         ValueError: for a quantised model without adapters.
     """
-    has_adapters = peft_config is not None or is_peft_model(model) or getattr(model, "_hf_peft_config_loaded", False)
-    if getattr(model, "is_quantized", False) and not has_adapters:
+    if getattr(model, "is_quantized", False) and peft_config is None and not has_adapters(model):
         raise ValueError(
             "A model in 4 or 8 bits is trained by adapters: pass `peft_config`, on the command line `--use_peft`. "
             "LoRA on all linear layers and a trained head need nothing more."

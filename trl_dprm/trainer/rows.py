@@ -83,8 +83,12 @@ def prepare_row(
     }
 
 
-def response_columns(example: Mapping, row: int) -> tuple[str, ...]:
+def response_columns(example: Mapping, row: int | str) -> tuple[str, ...]:
     """Names of the columns that hold the responses of a row without `None`s: two for a pair, one for a single one.
+
+    Args:
+        example (`dict`): The row.
+        row (`int` or `str`): Its place in the dataset, or the name of an item that is no row, for messages.
 
     Raises:
         ValueError: naming the row, if there is no response, or only one side of a pair.
@@ -95,36 +99,45 @@ def response_columns(example: Mapping, row: int) -> tuple[str, ...]:
             return pair
         if present:
             other = pair[1 - pair.index(present[0])]
-            raise ValueError(f"Row {row} has `{present[0]}` but no `{other}`: a pair needs both.")
+            raise ValueError(f"{_called(row)} has `{present[0]}` but no `{other}`: a pair needs both.")
     for name in ("input_ids", "completion", "messages", "text"):
         if name in example:
             return (name,)
     raise ValueError(
-        f"Row {row} has no response. It has the columns {sorted(example)}; expected `prompt` and `completion`, "
+        f"{_called(row)} has no response. It has the columns {sorted(example)}; expected `prompt` and `completion`, "
         "`messages`, `text`, `chosen` and `rejected`, or the tokenised `input_ids` or `chosen_ids` and `rejected_ids`."
     )
 
 
 def response_token_ids(
-    example: Mapping, side: str, row: int, tokenizer: PreTrainedTokenizerBase, rule: TokenizationRule
+    example: Mapping, side: str, row: int | str, tokenizer: PreTrainedTokenizerBase, rule: TokenizationRule
 ) -> list[int]:
     """Token ids of the response in column `side` of a row, with its prompt.
 
+    Args:
+        example (`dict`): The row.
+        side (`str`): Of `response_columns`.
+        row (`int` or `str`): Its place in the dataset, or the name of an item that is no row, for messages.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the reward model.
+        rule ([`TokenizationRule`]): From text to ids.
+
     Raises:
-        ValueError: naming row and column, if it is empty, or neither plain text nor messages.
+        ValueError: naming row and column, if it is empty, neither plain text nor messages, or messages of which none
+            is the assistant's.
     """
+    where, remedy = _place(row, side), f"Remove the {'row' if isinstance(row, int) else 'item'}."
     if side.endswith("_ids"):
         ids = list(example[side])
         beyond = next((token for token in ids if not 0 <= token < len(tokenizer)), None)
         if beyond is not None:
             raise ValueError(
-                f"Row {row}, column `{side}`: {beyond} is no token id of the tokenizer, which has {len(tokenizer)}. "
+                f"{where}: {beyond} is no token id of the tokenizer, which has {len(tokenizer)}. "
                 "Were the ids made by another tokenizer?"
             )
     else:
         prompt = None if side in ("messages", "text") else example.get("prompt")
         if not example[side] and not prompt:
-            raise ValueError(f"Row {row}, column `{side}`: the response is empty. Remove the row.")
+            raise ValueError(f"{where}: the response is empty. {remedy}")
         tools = example.get("tools")
         try:
             ids = rule.token_ids(
@@ -135,10 +148,24 @@ def response_token_ids(
                 chat_template_kwargs=example.get("chat_template_kwargs"),
             )
         except (TypeError, ValueError) as error:  # such as a missing chat template
-            raise ValueError(f"Row {row}, column `{side}`: {error}") from error
+            raise ValueError(f"{where}: {error}") from error
+        if _is_conversation(example[side]) and all(message.get("role") != "assistant" for message in example[side]):
+            raise ValueError(f"{where}: no message is of the role `assistant`: there is no response. {remedy}")
     if not ids:
-        raise ValueError(f"Row {row}, column `{side}`: the response is empty. Remove the row.")
+        raise ValueError(f"{where}: the response is empty. {remedy}")
     return ids
+
+
+def _called(row):
+    return f"Row {row}" if isinstance(row, int) else row
+
+
+def _place(row, side):
+    return f"Row {row}, column `{side}`" if isinstance(row, int) else f"{row}.{side}"
+
+
+def _is_conversation(response):
+    return isinstance(response, Sequence) and bool(response) and isinstance(response[0], Mapping)
 
 
 def _target(example, side, row, category_names, weight, on_votes):
