@@ -7,7 +7,7 @@ SCORES = (
     "|---|---|---|---|---|---|---|"
 )
 DIFFERENCES = (
-    "| method, link | Δ nats to majority | better in | Δ nats to shares | better in | Δ accuracy to majority, % |\n"
+    "| method, link | Δ nats to majority | better in | Δ nats to shares | better in | Δ accuracy, points |\n"
     "|---|---|---|---|---|---|"
 )
 

@@ -56,8 +56,16 @@ def test_the_verdict_is_about_held_out_votes():
     assert adaptation.change.difference == pytest.approx(-(counts * by_auto).sum() / 300 - before)
     single = adapt(logits[:1], counts[:1], "bias")
     assert single.change is None and "is not known: too few items" in single.verdict
-    noise, same = simulated(12, 1, seed=3)
+    noise, same = simulated(40, 1, seed=3)
     assert not adapt(noise, same, "matrix", prior_weight=0.1).verdict.endswith(": it pays.")
+
+
+def test_there_is_no_verdict_on_a_few_texts():
+    for seed in range(10):
+        logits, counts = simulated(5, 3, seed=seed)
+        assert adapt(logits, counts, "bias").verdict == (
+            "Whether the map pays is not known: too few items have votes (5; a verdict needs 30)."
+        )
 
 
 def test_the_prior_strength_is_refitted_to_what_was_held_out():

@@ -267,6 +267,28 @@ class TestFaults:
         code, error = failure(["adapt", *flags({"model": encoder, "map": "bias", **options})])
         assert code == 1 and "The group 'b' has rows but no votes" in error
 
+    @pytest.mark.parametrize("shares", ["a=0.5,b=0.4", "a=1.5,b=-0.5"])
+    def test_shares_that_are_none_are_refused_before_anything_is_scored(self, shares, encoder, tmp_path, failure):
+        rows = [{"text": word, "target_counts": [1, 0, 1], "group": "a" if word > "m" else "b"} for word in "azby"]
+        (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = {"dataset_name": tmp_path / "votes.jsonl", "output_dir": tmp_path / "out", "group_column": "group"}
+        code, error = failure(["adapt", *flags({"model": encoder, "population_shares": shares, **options})])
+        assert code == 1 and "are not shares: they sum to" in error
+
+    @pytest.mark.parametrize("counts", [[-1, 2, 0], [float("nan"), 1, 0]])
+    def test_a_negative_vote_is_refused_though_another_row_outweighs_it(self, counts, encoder, tmp_path, failure):
+        rows = [{"text": "yes", "target_counts": [3, 0, 0]}, {"text": "yes", "target_counts": counts}]
+        (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = {"model": encoder, "dataset_name": tmp_path / "votes.jsonl", "output_dir": tmp_path / "out"}
+        code, error = failure(["adapt", *flags(options)])
+        assert code == 1 and "Row 1, column `target_counts`" in error
+
+    def test_an_empty_file_is_refused(self, encoder, tmp_path, failure):
+        (tmp_path / "votes.jsonl").touch()
+        options = {"model": encoder, "dataset_name": tmp_path / "votes.jsonl", "output_dir": tmp_path / "out"}
+        code, error = failure(["adapt", *flags(options)])
+        assert code == 1 and "is empty: there are no rows to read" in error
+
     def test_an_existing_folder_is_refused(self, encoder, votes, tmp_path, failure):
         code, error = failure(["adapt", "--model", encoder, "--dataset_name", votes, "--output_dir", str(tmp_path)])
         assert code == 1 and "is not empty, and nothing is overwritten" in error

@@ -13,6 +13,8 @@ from .map_fitting import FittedLogitMap, checked_logits_and_counts, fit_logit_ma
 
 LEAST_ITEMS = 30
 """With several votes each: fewer leave a prior strength too vague to replace one that was fitted on more."""
+LEAST_ITEMS_FOR_VERDICT = 30
+"""With votes: on fewer the bootstrap's interval is far too narrow, and a verdict would be a guess."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Adaptation:
         nats_by_kind (`dict[str, float]`): nats per held-out vote of each kind tried, where the kind was chosen.
         nats_before (`float`): nats per new vote of the model as it was.
         change ([`~trl_dprm.metrics.PairedDifference`], *optional*): nats per held-out vote of the whole procedure
-            minus `nats_before`, with an interval over items; `None` with too few items.
+            minus `nats_before`, with an interval over items; `None` below `LEAST_ITEMS_FOR_VERDICT` items with votes.
         category_log_probs (`np.ndarray` of shape `(N, K)`): of the items, each by a map of this kind that was fitted
             to others; with too few items by the map of all votes.
         prior_strength (`float`, *optional*): votes that these are worth, refitted; `None` where the votes cannot say.
@@ -43,7 +45,10 @@ class Adaptation:
         if self.fitted.logit_map.is_identity:
             return "No map foretells these votes better than none: the model is left as it was."
         if self.change is None:
-            return "Whether the map pays is not known: too few items have votes to hold some of them out."
+            return (
+                f"Whether the map pays is not known: too few items have votes ({self.fitted.num_items}; a verdict "
+                f"needs {LEAST_ITEMS_FOR_VERDICT})."
+            )
         change = self.change
         numbers = f"{change.difference:+.4f} (95 % interval {change.low:+.4f} to {change.high:+.4f})"
         if change.high < 0:
@@ -99,8 +104,10 @@ def adapt(
         log_probs, change = fitted.logit_map.log_probs(logits), None
     else:
         log_probs = held_out_log_probs(logits, counts, fitted.kind, **options, **folds)
-        honest = held_out_log_probs(logits, counts, kind, **options, **folds) if kind == "auto" else log_probs
-        change = _change(honest, before, counts)
+        change = None
+        if fitted.num_items >= LEAST_ITEMS_FOR_VERDICT:
+            honest = held_out_log_probs(logits, counts, kind, **options, **folds) if kind == "auto" else log_probs
+            change = _change(honest, before, counts)
     return Adaptation(
         fitted,
         nats_by_kind,

@@ -112,6 +112,10 @@ def _votes(columns, names) -> np.ndarray:
                 f"Row {row}, column `target_counts`: {votes!r} for {len(names)} categories ({', '.join(names)}). Give "
                 "one number per category of the model."
             )
+        if not all(np.isfinite(votes)) or min(votes) < 0:
+            raise ValueError(
+                f"Row {row}, column `target_counts`: {list(votes)}. Votes are finite numbers of at least 0."
+            )
     return np.array(list(columns["target_counts"]), dtype=np.float64)
 
 

@@ -16,6 +16,7 @@ from ..adaptation import (
     post_stratified_probs,
     worst_group_reward,
 )
+from ..models.distributions import PROBABILITY_TOLERANCE
 
 GROUPS_FILE = "group_predictions.parquet"
 
@@ -79,7 +80,8 @@ def population_shares(text: str | None, group_names: Sequence[str]) -> np.ndarra
         group_names (sequence of `str`): Of the groups in the votes.
 
     Raises:
-        ValueError: without groups, for a share that is no number, and for other groups than those of the votes.
+        ValueError: without groups, for a share that is no number or below 0, shares that do not sum to 1, and for
+            other groups than those of the votes.
 
     >>> population_shares("young=0.75, old=0.25", ["old", "young"])
     array([0.25, 0.75])
@@ -101,6 +103,11 @@ def population_shares(text: str | None, group_names: Sequence[str]) -> np.ndarra
         raise ValueError(
             f"`population_shares` is of {sorted(shares)} and the votes are of {sorted(group_names)}: give each of "
             "these groups a share, 0 where it has none."
+        )
+    total = sum(shares.values())
+    if not (min(shares.values()) >= 0 and abs(total - 1) <= PROBABILITY_TOLERANCE):
+        raise ValueError(
+            f"`population_shares` {text!r} are not shares: they sum to {total:g}; give parts of 1, none below 0."
         )
     return np.array([shares[name] for name in group_names])
 

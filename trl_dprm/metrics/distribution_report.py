@@ -17,7 +17,7 @@ from .vote_pairs import has_pairs
 
 DISTRIBUTION_METRICS = {
     "nats_per_vote": MetricDescription(
-        "Minus the mean log-probability of a vote; its floor is the entropy of the votes", 0, math.inf, 0
+        "Minus the mean log-probability of a vote; the truth has some too (`attainable_nats`)", 0, math.inf, 0
     ),
     "wasserstein_distance": MetricDescription(
         "Least cost of moving predicted probability onto the vote shares, in units of the ground cost", 0, math.inf, 0

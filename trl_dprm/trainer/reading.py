@@ -177,6 +177,8 @@ def _read_file(source, streaming):
     file_format = FILE_FORMATS.get(Path(source).suffix.lower())
     if file_format is None:
         raise ValueError(f"`{source}` is no data set: its name must end in {', '.join(FILE_FORMATS)}.")
+    if Path(source).stat().st_size == 0:
+        raise ValueError(f"`{source}` is empty: there are no rows to read.")
     splits = load_dataset(file_format, data_files=str(source), streaming=streaming)
     columns = splits["train"].column_names  # `None` for a stream
     if file_format == "csv" and (columns is None or set(columns) & set(CSV_JSON_COLUMNS)):
