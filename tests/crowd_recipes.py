@@ -1,32 +1,10 @@
-"""The recipes that share `recipes/crowds`: their modules, and judgments in ConvAbuse's form, for tests."""
+"""Judgments in ConvAbuse's form, for tests of the recipes that share `recipes/crowds`."""
 
 import csv
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 TURN = ("conv_id", "prev_agent", "prev_user", "agent", "user")
 LEVELS = (1, 0, -1, -2, -3)  # in the order of the file's columns
-
-
-@contextmanager
-def recipe_modules(name: str) -> Iterator[SimpleNamespace]:
-    """The recipe's modules as attributes; others have modules of the same names, so none stays imported."""
-    folders = [str(RECIPES / name), str(RECIPES)]
-    modules = [file.stem for file in (RECIPES / name).glob("*.py")]
-    kept = {module: sys.modules.pop(module) for module in modules if module in sys.modules}
-    sys.path[:0] = folders
-    try:
-        yield SimpleNamespace(**{module: __import__(module) for module in modules})
-    finally:
-        for folder in folders:
-            sys.path.remove(folder)
-        for module in modules:
-            sys.modules.pop(module, None)
-        sys.modules.update(kept)
 
 
 def write_judgments(path: Path, judgments: list[tuple[str, str, str, int]]) -> str:

@@ -2,28 +2,20 @@
 
 from dataclasses import dataclass, field
 
+from crowds.arguments import CrowdArguments
+
+METHODS = ("distribution", "regression", "pairs")
+
 
 @dataclass
-class RecipeArguments:
+class RecipeArguments(CrowdArguments):
     """Crowds, budgets and what to do; see `run.py --help`."""
 
-    output_dir: str = field(metadata={"help": "Folder for predictions, tables and pictures."})
-    crowds: list[str] = field(
-        default_factory=lambda: ["simulated", "convabuse"], metadata={"help": "Among simulated and convabuse."}
-    )
-    dataset: str | None = field(
-        default=None,
-        metadata={"help": "ConvAbuse judgments, `PATH|HUB_ID`: a CSV file or a dataset on the Hub. For convabuse."},
-    )
-    dataset_split: str = field(default="train", metadata={"help": "Split of a dataset on the Hub."})
-    backbone: str | None = field(
-        default=None, metadata={"help": "Checkpoint that convabuse's models start from, `PATH|HUB_ID`."}
-    )
     seeds: list[int] = field(
         default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "Replications of everything that is drawn."}
     )
     methods: list[str] = field(
-        default_factory=lambda: ["distribution", "regression", "pairs"],
+        default_factory=lambda: list(METHODS),
         metadata={"help": "What to train, among distribution, regression and pairs (the last two at equal items)."},
     )
 
@@ -40,21 +32,8 @@ class RecipeArguments:
     convabuse_batch_size: int = field(default=16, metadata={"help": "Items per step there."})
     convabuse_learning_rate: float = field(default=1e-4, metadata={"help": "Peak of the schedule there."})
 
-    write_table: bool = field(
-        default=True, metadata={"help": "Whether to write tables and picture; without, processes can share the work."}
-    )
-
     def __post_init__(self):
-        for name, known in (("crowds", CROWDS), ("methods", METHODS)):
-            unknown = sorted(set(getattr(self, name)) - set(known))
-            if unknown:
-                raise ValueError(f"`{name}` holds {', '.join(unknown)}; choose among {', '.join(known)}.")
-        if "convabuse" in self.crowds and not (self.dataset and self.backbone):
-            raise ValueError(
-                "the crowd convabuse needs `--dataset` (its judgments, PATH|HUB_ID) and `--backbone` (an encoder, "
-                "PATH|HUB_ID); without them run `--crowds simulated`."
-            )
-
-
-CROWDS = ("simulated", "convabuse")
-METHODS = ("distribution", "regression", "pairs")
+        unknown = sorted(set(self.methods) - set(METHODS))
+        if unknown:
+            raise ValueError(f"`methods` holds {', '.join(unknown)}; choose among {', '.join(METHODS)}.")
+        super().__post_init__()

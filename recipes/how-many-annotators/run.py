@@ -1,12 +1,9 @@
 """Train with few votes and with many, then write the tables and the picture: `run.py --help`."""
 
-import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import datasets
-import transformers
 from tqdm.auto import tqdm
 from trl import TrlParser
 
@@ -14,6 +11,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # for `crowds`
 
 from arguments import RecipeArguments
 from crowd import Crowd, make_crowd
+from crowds.arguments import OF_CONVABUSE
+from crowds.quiet import keep_quiet
 from crowds.saved import check_same_run, save_arrays
 from crowds.simulated import make_backbone
 from methods import TRAINED, without_a_model
@@ -21,7 +20,6 @@ from predictions import seed_folder
 from table import write_tables
 
 VARYING = ("output_dir", "crowds", "seeds", "methods", "write_table")
-OF_CONVABUSE = ("dataset", "dataset_split", "backbone")
 
 
 def run_all(arguments: RecipeArguments) -> None:
@@ -60,10 +58,7 @@ def _train(arguments: RecipeArguments, name: str, crowd: Crowd, seed: int, metho
 def main() -> None:
     """Run and tabulate as the options say."""
     (arguments,) = TrlParser(RecipeArguments).parse_args_and_config()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    logging.getLogger("trl_dprm").setLevel(logging.ERROR)  # that a head is new is no news here
-    datasets.disable_progress_bars()
+    keep_quiet()
     run_all(arguments)
     if arguments.write_table:
         print(write_tables(arguments))

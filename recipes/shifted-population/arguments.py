@@ -2,25 +2,13 @@
 
 from dataclasses import dataclass, field
 
-CROWDS = ("simulated", "convabuse")
+from crowds.arguments import CrowdArguments
 
 
 @dataclass
-class RecipeArguments:
+class RecipeArguments(CrowdArguments):
     """Crowds, numbers of new votes and budgets; see `run.py --help`."""
 
-    output_dir: str = field(metadata={"help": "Folder for predictions, tables and pictures."})
-    crowds: list[str] = field(
-        default_factory=lambda: ["simulated", "convabuse"], metadata={"help": "Among simulated and convabuse."}
-    )
-    dataset: str | None = field(
-        default=None,
-        metadata={"help": "ConvAbuse judgments, `PATH|HUB_ID`: a CSV file or a dataset on the Hub. For convabuse."},
-    )
-    dataset_split: str = field(default="train", metadata={"help": "Split of a dataset on the Hub."})
-    backbone: str | None = field(
-        default=None, metadata={"help": "Checkpoint that convabuse's models start from, `PATH|HUB_ID`."}
-    )
     seeds: list[int] = field(
         default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "Replications of the simulated crowd."}
     )
@@ -78,18 +66,7 @@ class RecipeArguments:
         default=0.5, metadata={"help": "Its learning rate, as a multiple of the first training's."}
     )
 
-    write_table: bool = field(
-        default=True, metadata={"help": "Whether to write tables and pictures; without, processes can share the work."}
-    )
-
     def __post_init__(self):
-        unknown = sorted(set(self.crowds) - set(CROWDS))
-        if unknown:
-            raise ValueError(f"`crowds` holds {', '.join(unknown)}; choose among {', '.join(CROWDS)}.")
         if not 0 <= self.new_share <= 1:
             raise ValueError(f"`new_share` is {self.new_share}; give a share from 0 to 1.")
-        if "convabuse" in self.crowds and not (self.dataset and self.backbone):
-            raise ValueError(
-                "the crowd convabuse needs `--dataset` (its judgments, PATH|HUB_ID) and `--backbone` (an encoder, "
-                "PATH|HUB_ID); without them run `--crowds simulated`."
-            )
+        super().__post_init__()

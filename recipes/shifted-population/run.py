@@ -1,18 +1,17 @@
 """Let populations shift, update by every means, and write the tables and pictures: `run.py --help`."""
 
-import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import datasets
-import transformers
 from tqdm.auto import tqdm
 from trl import TrlParser
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for `crowds`
 
 from arguments import RecipeArguments
+from crowds.arguments import OF_CONVABUSE
+from crowds.quiet import keep_quiet
 from crowds.saved import check_same_run
 from left_out import annotators, left_out_shift
 from simulated_shift import simulated_shift
@@ -32,7 +31,6 @@ VARYING = (
     "convabuse_trained_again",
     "write_table",
 )
-OF_CONVABUSE = ("dataset", "dataset_split", "backbone")
 
 
 def run_all(arguments: RecipeArguments) -> None:
@@ -80,10 +78,7 @@ def _train_again(arguments, annotator, seed):
 def main() -> None:
     """Run and tabulate as the options say."""
     (arguments,) = TrlParser(RecipeArguments).parse_args_and_config()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    logging.getLogger("trl_dprm").setLevel(logging.ERROR)  # that a head is new is no news here
-    datasets.disable_progress_bars()
+    keep_quiet()
     run_all(arguments)
     if arguments.write_table:
         print(write_tables(arguments))

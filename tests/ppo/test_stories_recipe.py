@@ -1,33 +1,23 @@
 """`recipes/stories-ppo`: tastes that cannot be gamed, votes, truth, table, and a whole run on a tiny model."""
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from recipe_modules import recipe_modules
 from scipy.special import expit
 from transformers import AutoModelForCausalLM
 
-RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "stories-ppo"
-MODULES = [file.stem for file in RECIPE.glob("*.py")]
 STORY = 'and saw his friend by the tree . " we can play , " said Tom and they ran up to the big red house'
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    """The recipe's modules as attributes; other recipes have modules of the same names, so none stays imported."""
-    kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    sys.path.insert(0, str(RECIPE))
-    try:
-        yield SimpleNamespace(**{name: __import__(name) for name in MODULES})
-    finally:
-        sys.path.remove(str(RECIPE))
-        for name in MODULES:
-            sys.modules.pop(name, None)
-        sys.modules.update(kept)
+    """The modules as attributes."""
+    with recipe_modules("stories-ppo") as modules:
+        yield modules
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """`recipes/convabuse-minilm`: pairs, their likelihoods, readouts, recalibration, intervals, and a whole tiny run."""
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from recipe_modules import recipe_modules
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 from scipy.stats import norm
@@ -16,22 +15,12 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trl_dprm.metrics import fit_davidson
 
-RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "convabuse-minilm"
-MODULES = [file.stem for file in RECIPE.glob("*.py")]
-
 
 @pytest.fixture(scope="module")
 def recipe():
-    """The recipe's modules as attributes; other recipes have modules of the same names, so none stays imported."""
-    kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    sys.path.insert(0, str(RECIPE))
-    try:
-        yield SimpleNamespace(**{name: __import__(name) for name in MODULES})
-    finally:
-        sys.path.remove(str(RECIPE))
-        for name in MODULES:
-            sys.modules.pop(name, None)
-        sys.modules.update(kept)
+    """The modules as attributes."""
+    with recipe_modules("convabuse-minilm") as modules:
+        yield modules
 
 
 def random_votes(rng, num_items=40, num_annotators=5):

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from crowd_recipes import RECIPES, write_judgments
+from crowd_recipes import write_judgments
+from recipe_modules import RECIPES
 from scipy.special import expit
 from scipy.stats import chi2
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,31 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from recipe_modules import recipe_modules
 from scipy.optimize import minimize
 from tiny_models import tiny_stock_model
 
 from trl_dprm.metrics import davidson_probs, fit_davidson
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-FOLDERS = [RECIPES / "arguments-minilm", RECIPES / "tulu-pairs"]
-MODULES = [file.stem for folder in FOLDERS for file in folder.glob("*.py") if file.stem != "run"]
 SENTENCE = "we should not ban water because people like to read a good book when they are at home with friends"
 WORDS = SENTENCE.split()
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    """The recipes' modules as attributes; other recipes have modules of the same names, so none stays imported."""
-    kept = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
-    sys.path[:0] = map(str, FOLDERS)
-    try:
-        yield SimpleNamespace(**{name: __import__(name) for name in MODULES})
-    finally:
-        for folder in FOLDERS:
-            sys.path.remove(str(folder))
-        for name in MODULES:
-            sys.modules.pop(name, None)
-        sys.modules.update(kept)
+    """The modules as attributes."""
+    with recipe_modules("arguments-minilm", "tulu-pairs") as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from crowd_recipes import many_judgments, recipe_modules, write_judgments
+from crowd_recipes import many_judgments, write_judgments
+from recipe_modules import recipe_modules
 from scipy.special import log_softmax, softmax
 from tiny_models import tiny_stock_model
 
