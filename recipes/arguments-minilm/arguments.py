@@ -25,6 +25,9 @@ class RecipeArguments:
     )
     num_categories: int = field(default=5, metadata={"help": "Categories of the distributional models."})
     learning_rate: float = field(default=1e-4, metadata={"help": "Peak of the linear schedule."})
+    scale_learning_rate: float = field(
+        default=1.0, metadata={"help": "Step size of the DPRM's Bradley-Terry scale, for that method alone."}
+    )
     num_train_epochs: float = field(default=1.0, metadata={"help": "Passes over the drawn pairs."})
     batch_size: int = field(default=16, metadata={"help": "Pairs per step."})
     warmup_share: float = field(default=0.1, metadata={"help": "Share of the steps in which the rate rises."})

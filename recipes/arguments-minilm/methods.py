@@ -30,4 +30,5 @@ METHODS: dict[str, Train] = {
     "vote_share_davidson": train_davidson,
     "dprm_bradley_terry": partial(train_dprm, ranking_loss="bradley_terry"),
     "dprm_win_probability": partial(train_dprm, ranking_loss="win_probability"),
+    "dprm_three_way": partial(train_dprm, ranking_loss="win_probability", ties=True),
 }

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from trl_dprm.metrics import mean_interval, pair_vote_metrics, pair_vote_scores, paired_difference
 
 REFERENCES = {"majority": "majority_bradley_terry, davidson", "shares": "vote_share_davidson, davidson"}
-OURS = ("dprm_bradley_terry", "dprm_win_probability")
+OURS = ("dprm_bradley_terry", "dprm_win_probability", "dprm_three_way")
 VALIDATION_GROUPS = 4
 ENDS = (("", "difference"), ("_low", "low"), ("_high", "high"))
 

@@ -74,9 +74,14 @@ class JudgedItems:
         """Whether nobody gave several answers, `bool` of shape *(num_items,)*."""
         return (self.counts == np.rint(self.counts)).all(axis=1)
 
-    def attainable(self) -> dict[str, float]:
-        """What no model can go below, and what one that knows each item's other votes reaches."""
-        return attainable_nats(self.counts)._asdict()
+    def attainable(self, prior_probs: np.ndarray) -> dict[str, float]:
+        """What no model can go below, and what one that knows each item's other votes reaches.
+
+        Args:
+            prior_probs (`np.ndarray` of shape *(num_items, num_categories)*): Of a model that has not seen these votes
+                and was not chosen by them.
+        """
+        return attainable_nats(self.counts, prior_probs)._asdict()
 
     def evaluate(self, category_probs: np.ndarray) -> dict[str, float]:
         """Every number of the wide table; the debiased calibration error as its square, which seeds may average.

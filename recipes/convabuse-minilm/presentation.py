@@ -60,6 +60,7 @@ def markdown_tables(
     rows: pd.DataFrame,
     pairs: pd.DataFrame,
     attainable: dict[str, dict[str, float]],
+    prior: str,
     chosen: str | None,
     num_seeds: int,
 ) -> str:
@@ -69,6 +70,7 @@ def markdown_tables(
         rows (`pd.DataFrame`): As `table.subset_rows` makes them.
         pairs (`pd.DataFrame`): As `pair_table.pair_rows` makes them.
         attainable (`dict`): Per subset the bracket of `attainable_nats`.
+        prior (`str`): The method whose predictions are the prior of that bracket.
         chosen (`str` or `None`): The sum that the validation part chose; printed bold.
         num_seeds (`int`): How many trainings each mean is over.
     """
@@ -78,7 +80,7 @@ def markdown_tables(
         tables.append(
             f"**{name}** ({subset['num_items'].iloc[0]} test items, {num_seeds} seeds; attainable: between "
             f"{bracket['low']:.3f} and {bracket['high']:.3f} nats per vote, by a Dirichlet-multinomial "
-            f"{bracket['dirichlet_multinomial']:.3f}; correlation at most "
+            f"{bracket['dirichlet_multinomial']:.3f}, around {_name(prior)}; correlation at most "
             f"{subset['expected_reward_correlation_ceiling'].iloc[0]:.3f})\n\n{_table(subset, SCORES, chosen)}"
         )
     every = rows[rows["subset"] == rows["subset"].iloc[0]]
@@ -114,8 +116,12 @@ def _line(rows, method, columns, chosen):
         metric = place.removeprefix("recalibrated ")
         row = own.get(metric != place)
         cells.append("—" if row is None else _cell(row, *metric.split()))
-    name = NAMES.get(method, method.replace("_", " "))
+    name = _name(method)
     return f"| {' | '.join([f'**{name}**' if method == chosen else name, *cells])} |"
+
+
+def _name(method):
+    return NAMES.get(method, method.replace("_", " "))
 
 
 def _cell(row, metric, kind="value"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from arguments import RecipeArguments
-from choice import choose_sum
+from choice import best_prior, choose_sum
 from data import CATEGORIES, prepare_parts, read_test_votes
 from dprm import CROSS_ENTROPY, losses_of_methods
 from evaluation import JudgedItems
@@ -46,7 +46,9 @@ def write_table(arguments: RecipeArguments) -> str:
     rows = pd.DataFrame(
         row for name, kept in subsets.items() for row in subset_rows(name, kept, test, predictions, parts, arguments)
     )
-    runs = {method: outputs.get(method, saved) for method, saved in predictions.items() if method not in CONSTANTS}
+    models = {method: saved for method, saved in predictions.items() if method not in CONSTANTS}
+    prior, prior_probs = best_prior(models, parts["validation"])
+    runs = {method: outputs.get(method, saved) for method, saved in models.items()}
     voted = [votes_of_items(judgments[part], parts[part]) for part in ("train", "validation")]
     pairs = pd.DataFrame(pair_rows(runs, *voted, test, CROSS_ENTROPY, arguments.num_resamples))
 
@@ -58,14 +60,15 @@ def write_table(arguments: RecipeArguments) -> str:
             method: [run.fitted for run in runs] for method, runs in predictions.items() if np.isfinite(runs[0].fitted)
         },
         "minutes_per_seed": minutes_per_seed([*predictions.values(), *outputs.values()]),
-        "attainable_nats": {name: test[kept].attainable() for name, kept in subsets.items()},
+        "attainable_nats": {name: test[kept].attainable(prior_probs[kept]) for name, kept in subsets.items()},
+        "prior_of_attainable_nats": prior,
         "rows": json.loads(rows.to_json(orient="records")),  # null for what is not finite
         "pairs": json.loads(pairs.to_json(orient="records")),
     }
     folder.joinpath("table.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     rows.to_csv(folder / "table.csv", index=False)
     pairs.to_csv(folder / "pairs.csv", index=False)
-    markdown = markdown_tables(rows, pairs, report["attainable_nats"], chosen, len(arguments.seeds))
+    markdown = markdown_tables(rows, pairs, report["attainable_nats"], prior, chosen, len(arguments.seeds))
     folder.joinpath("table.md").write_text(markdown, encoding="utf-8")
     plot_table(rows[rows["subset"] == "all items"], pairs, chosen).savefig(folder / "table.png")
     return markdown

@@ -182,21 +182,26 @@ def train_pairs(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Bradley–Terry by `trl.RewardTrainer`: every item meets one other, the higher mean rating is `chosen`.
 
-    A pair holds two items: half as many pairs per step cost as much as the others' items.
+    A pair holds two items: half as many pairs per step cost as much as the others' items. Pairs come tokenised, for
+    from texts `trl.RewardTrainer` can make them only with tokenizers that have an end-of-sequence token.
     """
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
     with tempfile.TemporaryDirectory() as folder:
         options = budget.options(seed, folder) | {"per_device_train_batch_size": max(1, budget.batch_size // 2)}
         trainer = RewardTrainer(
             backbone,
             RewardConfig(**options, disable_dropout=True),
-            train_dataset=preference_pairs(train, categories, seed),
-            eval_dataset=preference_pairs(validation, categories, seed),
+            train_dataset=preference_pairs(train, categories, tokenizer, seed),
+            eval_dataset=preference_pairs(validation, categories, tokenizer, seed),
+            processing_class=tokenizer,
         )
         return _trained(trainer)
 
 
-def preference_pairs(judged: JudgedTexts, categories: PreferenceCategories, seed: int) -> Dataset:
-    """Each item with a random other one; pairs with equal mean ratings are left out."""
+def preference_pairs(
+    judged: JudgedTexts, categories: PreferenceCategories, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> Dataset:
+    """Each item with a random other one, as token ids; pairs with equal mean ratings are left out."""
     means = judged.mean_rewards(categories)
     partner = np.random.default_rng(seed).permutation(len(means))
     pairs = [(i, j) if means[i] > means[j] else (j, i) for i, j in enumerate(partner) if means[i] != means[j]]
@@ -204,8 +209,8 @@ def preference_pairs(judged: JudgedTexts, categories: PreferenceCategories, seed
         raise ValueError(
             f"of {len(means)} items no two that met have different mean ratings: there are no pairs; give more items."
         )
-    texts = (judged.texts["prompt"] + judged.texts["completion"]).tolist()
-    return Dataset.from_list([{"chosen": texts[i], "rejected": texts[j]} for i, j in pairs])
+    ids = token_ids(tokenizer, judged.texts)
+    return Dataset.from_list([{"chosen_ids": ids[i], "rejected_ids": ids[j]} for i, j in pairs])
 
 
 def _with_counts(judged):

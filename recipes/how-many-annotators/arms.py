@@ -52,7 +52,7 @@ def simulated_arms(num_items: int, max_votes: int) -> list[Arm]:
     ['100-votes-1-each', '200-votes-2-each', '100-votes-2-each', '400-votes-1-each', '400-votes-2-each']
     """
     levels = [2**power for power in range(max_votes.bit_length())]
-    equal_items = [Arm(num_items * level, level, bool(power % 2)) for power, level in enumerate(levels)]
+    equal_items = [Arm(num_items * level, level) for level in levels]
     known = {(arm.num_votes, arm.votes_per_item) for arm in equal_items}
     equal_votes = [
         Arm(num_items * multiple, level, only_distribution=True)

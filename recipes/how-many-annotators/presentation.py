@@ -44,31 +44,35 @@ def markdown_tables(rows: pd.DataFrame) -> str:
     """Per crowd one table per measure, and one of the arms with equally many votes in all.
 
     Args:
-        rows (`pd.DataFrame`): From `table.mean_and_spread`.
+        rows (`pd.DataFrame`): From `table.compared`.
     """
     parts = []
     for crowd, of_crowd in rows.groupby("crowd", sort=False):
-        seeds = of_crowd["num_seeds"].max()
+        seeds = of_crowd["num_replications"].max()
         for measure, label in MEASURES[crowd].items():
             table = _by_votes(equal_items(of_crowd), measure)
-            parts.append(f"**{crowd}, equal items: {label}** ({seeds} seeds)\n\n{table}")
+            parts.append(f"**{crowd}, equal items: {label}** ({seeds} seeds; ± 95 % interval)\n\n{table}")
+        distance, label = next(iter(MEASURES[crowd].items()))
+        table = _by_votes(equal_items(of_crowd), f"{distance}_to_dprm", leave_out="dprm", sign="+")
+        parts.append(f"**{crowd}, equal items: {label}, difference to the DPRM, paired by seed**\n\n{table}")
         worth = _worth(equal_items(of_crowd))
         parts.append(f"**{crowd}, equal items: what a prior is worth in votes** (median of {seeds} seeds)\n\n{worth}")
         for measure, label in list(MEASURES[crowd].items())[:2]:
             table = _by_budget(of_crowd[of_crowd["method"] == "dprm"], measure)
-            parts.append(f"**{crowd}, equal votes in all: {label}, DPRM** ({seeds} seeds)\n\n{table}")
+            title = f"{crowd}, equal votes in all: {label}, DPRM"
+            parts.append(f"**{title}** ({seeds} seeds; in brackets the paired difference to one per item)\n\n{table}")
     return "\n\n".join(parts) + "\n"
 
 
-def _by_votes(rows, measure):
+def _by_votes(rows, measure, leave_out=None, sign=""):
     levels = sorted(rows["votes_per_item"].unique())
     lines = [
         [
             LABELS[method],
-            *(_cell(rows[(rows["method"] == method) & (rows["votes_per_item"] == n)], measure) for n in levels),
+            *(_cell(rows[(rows["method"] == method) & (rows["votes_per_item"] == n)], measure, sign) for n in levels),
         ]
         for method in LABELS
-        if rows.loc[rows["method"] == method, measure].notna().any()
+        if method != leave_out and rows.loc[rows["method"] == method, measure].notna().any()
     ]
     return _markdown(["votes per item", *map(str, levels)], lines)
 
@@ -91,23 +95,21 @@ def _strength(value):
 def _by_budget(rows, measure):
     levels = sorted(rows["votes_per_item"].unique())
     budgets = [votes for votes, of in rows.groupby("num_votes") if len(of) > 1]
-    lines = [
-        [
-            str(votes),
-            *(_cell(rows[(rows["num_votes"] == votes) & (rows["votes_per_item"] == n)], measure) for n in levels),
-        ]
-        for votes in budgets
-    ]
+    lines = []
+    for votes in budgets:
+        arms = {n: rows[(rows["num_votes"] == votes) & (rows["votes_per_item"] == n)] for n in levels}
+        differences = {n: f" ({_cell(arms[n], f'{measure}_to_one', sign='+')})" for n in levels if n > 1}
+        lines.append([str(votes), *(_cell(arms[n], measure) + differences.get(n, "") for n in levels)])
     return _markdown(["votes in all", *(f"{n} per item" for n in levels)], lines)
 
 
-def _cell(row, measure):
+def _cell(row, measure, sign=""):
     if row.empty or np.isnan(row[measure].iloc[0]):
         return "—"
-    value, spread = row[measure].iloc[0], row[f"{measure}_spread"].iloc[0]
+    value, half_width = row[measure].iloc[0], row[f"{measure}_half_width"].iloc[0]
     if np.isinf(value):
         return "∞"
-    return f"{value:.3f}" if np.isnan(spread) else f"{value:.3f} ± {spread:.3f}"
+    return f"{value:{sign}.3f}" if np.isnan(half_width) else f"{value:{sign}.3f} ± {half_width:.3f}"
 
 
 def _markdown(header, lines):
@@ -118,7 +120,7 @@ def plot_curves(rows: pd.DataFrame) -> "Figure":
     """A row of panels per crowd: distance and reward at equal items, and the distance at equally many votes in all.
 
     Args:
-        rows (`pd.DataFrame`): From `table.mean_and_spread`.
+        rows (`pd.DataFrame`): From `table.compared`.
     """
     from matplotlib.figure import Figure
 
@@ -162,11 +164,9 @@ def _draw_budgets(ax: "Axes", rows, measure):
 
 
 def _draw(ax, curve, measure, **style):
-    spread = curve[f"{measure}_spread"].fillna(0)
-    ax.plot(curve["votes_per_item"], curve[measure], markersize=5, **style)
-    ax.fill_between(
-        curve["votes_per_item"], curve[measure] - spread, curve[measure] + spread, color=style["color"], alpha=0.15
-    )
+    votes, mean, half_width = curve["votes_per_item"], curve[measure], curve[f"{measure}_half_width"].fillna(0)
+    ax.plot(votes, mean, markersize=5, **style)
+    ax.fill_between(votes, mean - half_width, mean + half_width, color=style["color"], alpha=0.15)
 
 
 def _finish(ax, rows):

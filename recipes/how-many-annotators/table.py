@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 from arguments import RecipeArguments
 from crowds import convabuse, simulated
+from crowds.intervals import mean_and_half_width
 from crowds.saved import load_arrays
 from predictions import Predictions, seed_folder
 from presentation import markdown_tables, plot_curves
 
 from trl_dprm.metrics import item_scores
 from trl_dprm.metrics.averages import weighted_correlation
+
+DISTANCES = ("wasserstein_distance", "ranked_probability_score", "nats_per_vote", "reward_error")
 
 
 def write_tables(arguments: RecipeArguments) -> str:
@@ -24,7 +27,7 @@ def write_tables(arguments: RecipeArguments) -> str:
     runs = pd.DataFrame(
         row for crowd in arguments.crowds for seed in arguments.seeds for row in rows_of_seed(arguments, crowd, seed)
     )
-    rows = mean_and_spread(runs)
+    rows = compared(runs)
     folder = Path(arguments.output_dir)
     report = {
         "seeds": arguments.seeds,
@@ -90,13 +93,23 @@ def scores(
     return row
 
 
-def mean_and_spread(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation (n − 1) over the seeds of every number, and how many seeds there are.
+def compared(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval over the seeds of every number (`mean_and_half_width`), and of differences paired by seed.
 
-    Of the prior strength, which may be infinite, the median.
+    `<measure>_to_dprm` is the difference to the DPRM that sees no vote on the item, `<measure>_to_one` to one vote per
+    item for equally many votes in all. Of the prior strength, which may be infinite, the median.
     """
+    arm = ["crowd", "seed", "num_votes", "votes_per_item"]
+    runs = _with_differences(runs, runs[runs["method"] == "dprm"], arm, "_to_dprm")
+    one_vote = [*arm[:3], "method"]
+    runs = _with_differences(runs, runs[runs["votes_per_item"] == 1], one_vote, "_to_one")
     keys = ["crowd", "num_votes", "votes_per_item", "method"]
     grouped = runs.drop(columns="seed").groupby(keys, sort=False)
-    rows = grouped.mean().join(grouped.std(), rsuffix="_spread").join(grouped.size().rename("num_seeds"))
+    rows = mean_and_half_width(grouped)
     rows["prior_strength"] = grouped["prior_strength"].median()
     return rows.reset_index()
+
+
+def _with_differences(runs, baseline, keys, suffix):
+    before = runs[keys].join(baseline.set_index(keys)[list(DISTANCES)], on=keys)
+    return runs.assign(**{f"{measure}{suffix}": runs[measure] - before[measure] for measure in DISTANCES})

@@ -13,7 +13,7 @@ class RecipeArguments(CrowdArguments):
         default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "Replications of the simulated crowd."}
     )
     convabuse_seeds: list[int] = field(
-        default_factory=lambda: [0], metadata={"help": "Trainings per annotator that is left out."}
+        default_factory=lambda: [0, 1], metadata={"help": "Trainings per annotator that is left out."}
     )
     left_out: list[str] | None = field(
         default=None, metadata={"help": "Annotators of ConvAbuse to leave out, one after the other. Default: all."}

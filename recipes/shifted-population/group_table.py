@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from arguments import RecipeArguments
+from crowds.intervals import mean_and_half_width
 from crowds.saved import load_arrays
 from crowds.simulated import GROUPS, SHARES
 from scipy.special import softmax
@@ -29,7 +30,7 @@ def group_predictions(old: dict, groups: dict) -> dict[str, np.ndarray]:
 
 
 def group_rows(arguments: RecipeArguments, folders: list[Path]) -> pd.DataFrame:
-    """W1 in levels to the truth of every mix, mean and standard deviation over the replications.
+    """W1 in levels to the truth of every mix, mean and interval over the replications.
 
     Args:
         arguments (`RecipeArguments`): For the share of the shifted population, which joins the grid.
@@ -47,7 +48,7 @@ def group_rows(arguments: RecipeArguments, folders: list[Path]) -> pd.DataFrame:
                 )
                 distance = np.abs((predicted - truth).cumsum(axis=1)).sum(axis=1).mean()
                 rows.append({"method": method, "share": share, "wasserstein_distance": distance})
-    return _mean_and_spread(pd.DataFrame(rows), ["method", "share"])
+    return mean_and_half_width(pd.DataFrame(rows).groupby(["method", "share"], sort=False)).reset_index()
 
 
 def worst_group_rows(folders: list[Path]) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def worst_group_rows(folders: list[Path]) -> pd.DataFrame:
 
     Returns:
         `pd.DataFrame` with one row per method: `correlation` with the true worst-group reward, `error` (root mean
-        square), `right_group` (share of items whose worst-off group is named), and their spreads.
+        square), `right_group` (share of items whose worst-off group is named), and their intervals.
     """
     rows = []
     for folder in folders:
@@ -74,10 +75,4 @@ def worst_group_rows(folders: list[Path]) -> pd.DataFrame:
                     "right_group": np.nan if method == "one_for_all" else np.mean(named == group),
                 }
             )
-    return _mean_and_spread(pd.DataFrame(rows), ["method"])
-
-
-def _mean_and_spread(runs, keys):
-    grouped = runs.groupby(keys, sort=False)
-    rows = grouped.mean().join(grouped.std(), rsuffix="_spread")
-    return rows.join(grouped.size().rename("num_replications")).reset_index()
+    return mean_and_half_width(pd.DataFrame(rows).groupby("method", sort=False)).reset_index()

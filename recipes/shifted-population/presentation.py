@@ -67,7 +67,7 @@ def shown(rows: pd.DataFrame, crowd: str, items: str) -> pd.DataFrame:
 
 
 def markdown_tables(rows: pd.DataFrame) -> str:
-    """One table per crowd, set of items and measure: value ± spread, and the difference to no update.
+    """One table per crowd, set of items and measure: value, and the difference to no update with its interval.
 
     Args:
         rows (`pd.DataFrame`): From `table.compared`.
@@ -76,8 +76,8 @@ def markdown_tables(rows: pd.DataFrame) -> str:
     for (crowd, items), measures in PANELS.items():
         panel = shown(rows, crowd, items)
         for measure, label in measures if len(panel) else ():
-            unit = "seeds" if crowd == "simulated" else "annotators left out, times seeds"
-            title = f"**{crowd}, {items}: {label}** ({panel['num_replications'].max()} {unit})"
+            unit = "seeds" if crowd == "simulated" else "annotators left out, each the mean over seeds"
+            title = f"**{crowd}, {items}: {label}** ({panel['num_replications'].max()} {unit}; ± 95 % interval)"
             parts.append(f"{title}\n\n{_table(panel, measure)}")
     return "\n\n".join(parts) + "\n"
 
@@ -124,8 +124,8 @@ def _cell(row, measure):
     row = row.iloc[0]
     value = f"{row[measure]:.3f}"
     if row["method"] == "no_update":
-        return value + _plus_minus(row[f"{measure}_spread"])
-    change = f"{row[f'{measure}_difference']:+.3f}" + _plus_minus(row[f"{measure}_difference_spread"])
+        return value + _plus_minus(row[f"{measure}_half_width"])
+    change = f"{row[f'{measure}_difference']:+.3f}" + _plus_minus(row[f"{measure}_difference_half_width"])
     return f"{value} ({change}; {row[f'{measure}_better']:.0f}/{row['num_replications']:.0f})"
 
 
@@ -133,8 +133,8 @@ def _number(value):
     return "—" if value is None else f"{value:.3f}"
 
 
-def _plus_minus(spread):
-    return "" if np.isnan(spread) else f" ± {spread:.3f}"
+def _plus_minus(half_width):
+    return "" if np.isnan(half_width) else f" ± {half_width:.3f}"
 
 
 def _markdown(header, lines):
@@ -165,12 +165,13 @@ def group_markdown(shares: pd.DataFrame, worst: pd.DataFrame) -> str:
     second = _markdown(["worst-group reward", "correlation", "error", "right group"], lines)
     return (
         f"**simulated, no new votes: W1 to the truth of another mix, levels** ({seeds} seeds)\n\n{first}\n\n"
-        f"**simulated: the reward of the group that likes an item least** ({seeds} seeds)\n\n{second}\n"
+        f"**simulated: the reward of the group that likes an item least** ({seeds} seeds; ± 95 % interval)\n\n"
+        f"{second}\n"
     )
 
 
 def _value(row, name):
-    return "—" if np.isnan(row[name]) else f"{row[name]:.3f}" + _plus_minus(row[f"{name}_spread"])
+    return "—" if np.isnan(row[name]) else f"{row[name]:.3f}" + _plus_minus(row[f"{name}_half_width"])
 
 
 def plot_updates(rows: pd.DataFrame) -> "Figure":
@@ -201,9 +202,9 @@ def plot_updates(rows: pd.DataFrame) -> "Figure":
 
 
 def _draw(ax: "Axes", panel, measure):
-    """Curves side by side; bars are standard errors of the paired difference to no update.
+    """Curves side by side; bars are 95 % intervals of the paired difference to no update.
 
-    The spread of the level itself is mostly that of the items and annotators, which all methods share.
+    The uncertainty of the level itself is mostly that of the items and annotators, which all methods share.
     """
     for place, (method, label) in enumerate(LABELS.items()):
         curve = panel[panel["method"] == method].sort_values("new_votes")
@@ -213,7 +214,7 @@ def _draw(ax: "Axes", panel, measure):
         if method in LINES or method == "no_update":
             ax.plot(curve["new_votes"], curve[measure], **style)
         else:
-            error = curve[f"{measure}_difference_spread"].fillna(0) / np.sqrt(curve["num_replications"])
+            error = curve[f"{measure}_difference_half_width"].fillna(0)
             beside = curve["new_votes"] * 1.05 ** (place - 4)
             ax.errorbar(beside, curve[measure], yerr=error, marker="o", markersize=5, capsize=2, **style)
     ax.set_xscale("log")
@@ -234,11 +235,11 @@ def plot_groups(shares: pd.DataFrame) -> "Figure":
     colours = ("black", "#0072B2", "#D55E00", "#009E73")
     for (method, label), marker, colour in zip(GROUP_LABELS.items(), "osDv", colours, strict=True):
         curve = shares[shares["method"] == method].sort_values("share")
-        spread = curve["wasserstein_distance_spread"].fillna(0)
+        half_width = curve["wasserstein_distance_half_width"].fillna(0)
         ax.errorbar(
             curve["share"],
             curve["wasserstein_distance"],
-            yerr=spread,
+            yerr=half_width,
             marker=marker,
             markersize=5,
             capsize=2,

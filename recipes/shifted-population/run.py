@@ -68,11 +68,10 @@ def _run_left_out(arguments, annotator, seed):
 
 
 def _train_again(arguments, annotator, seed):
-    """After everything else, for it takes as long; for the first seed alone."""
-    if seed == arguments.convabuse_seeds[0]:
-        shift = left_out_shift(arguments, annotator, seed)
-        for number in arguments.convabuse_trained_again:
-            train_again(shift, number, replication_folder(arguments.output_dir, "convabuse", shift.name))
+    """After everything else, for it takes as long."""
+    shift = left_out_shift(arguments, annotator, seed)
+    for number in arguments.convabuse_trained_again:
+        train_again(shift, number, replication_folder(arguments.output_dir, "convabuse", shift.name))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from arguments import RecipeArguments
+from crowds.intervals import mean_and_half_width
 from crowds.saved import load_arrays
 from group_table import group_rows, worst_group_rows
 from presentation import group_markdown, markdown_tables, plot_groups, plot_updates, replication_markdown
@@ -71,7 +72,8 @@ def crowd_rows(arguments: RecipeArguments, crowd: str) -> list[dict]:
     """One row per replication, draw of the new votes, method, number of new votes and set of items."""
     rows = []
     for folder in replications(arguments, crowd):
-        facts = {"crowd": crowd, "replication": folder.name}
+        annotator, _, seed = folder.name.rpartition("seed-")
+        facts = {"crowd": crowd, "replication": annotator.rstrip("-") or folder.name, "seed": int(seed)}
         old = load_arrays(folder / "old.npz")
         truth = load_arrays(folder / "groups.npz")["pool_probs"] if crowd == "simulated" else None
         rows += [facts | row for row in untrained_rows(old, truth, arguments)]
@@ -132,7 +134,7 @@ def reference_rows(old: dict, groups: dict, arguments: RecipeArguments) -> list[
 
 
 def replication_rows(runs: pd.DataFrame) -> pd.DataFrame:
-    """Nats per vote of every replication, method and number of new votes: the mean over the draws."""
+    """Nats per vote of every replication, method and number of new votes: the mean over trainings and draws."""
     of_others = runs[runs["items"] == "other items"]
     return of_others.groupby(["replication", "method", "new_votes"], sort=False)["nats_per_vote"].mean().reset_index()
 
@@ -145,20 +147,21 @@ def _scores(probs, target_probs, old):
 
 
 def compared(runs: pd.DataFrame) -> pd.DataFrame:
-    """Means over draws, then over replications, with their spread, and paired differences to no update.
+    """Means over trainings and draws, then over replications, with intervals, and paired differences to no update.
 
-    A difference is taken on the draws that both have: trainings see the first draw alone.
+    A replication is a seed of the simulated crowd, where everything is drawn anew, or an annotator of ConvAbuse. A
+    difference is taken on the draws that both have: trainings see the first draw alone.
 
     Args:
         runs (`pd.DataFrame`): From `crowd_rows`.
 
     Returns:
-        `pd.DataFrame` with one row per crowd, set of items, method and number of new votes: each measure, `_spread`
-        (standard deviation over replications), `_difference`, `_difference_spread`, `better` (replications in which
-        the first measure of the crowd fell) and `num_replications`.
+        `pd.DataFrame` with one row per crowd, set of items, method and number of new votes: each measure, its
+        `_difference`, of both a `_half_width` (`mean_and_half_width`), `_better` (replications in which it fell) and
+        `num_replications`.
     """
     measures = list(MEASURES)
-    keys = ["crowd", "items", "new_votes", "replication", "draw"]
+    keys = ["crowd", "items", "new_votes", "replication", "seed", "draw"]
     baseline = runs[runs["method"] == "no_update"].set_index(keys)[measures]
     differences = runs.join(baseline, on=keys, rsuffix="_before")
     for measure in measures:
@@ -167,8 +170,8 @@ def compared(runs: pd.DataFrame) -> pd.DataFrame:
     cells = ["crowd", "items", "method", "new_votes"]
     means = differences.groupby([*cells, "replication"], sort=False)[numbers].mean()
     grouped = means.groupby(cells, sort=False)
-    rows = grouped.mean().join(grouped.std(), rsuffix="_spread")
+    rows = mean_and_half_width(grouped)
     for measure in measures:
         fell = means[f"{measure}_difference"] < 0
         rows[f"{measure}_better"] = fell.groupby(cells, sort=False).sum()
-    return rows.join(grouped.size().rename("num_replications")).reset_index()
+    return rows.reset_index()

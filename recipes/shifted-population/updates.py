@@ -47,7 +47,10 @@ def matrix_map(old: Arrays, rows: np.ndarray) -> Updated:
 
 
 def chosen_map(old: Arrays, rows: np.ndarray) -> Updated:
-    """The kind of map that cross-validation over the new votes prefers, none included: what `trl-dprm adapt` does."""
+    """The kind of map that cross-validation over the new votes prefers, none included.
+
+    `trl-dprm adapt` holds out this choice too, and changes nothing where that shows no gain.
+    """
     return _mapped(old, rows, choose_logit_map(*_new_votes(old, rows)).fitted.logit_map)
 
 
@@ -89,7 +92,7 @@ def prior_strength(old: Arrays) -> float:
 
 def _posterior(probs, counts, strength):
     """Posterior means; a prior of infinite strength stays as it is."""
-    return probs if np.isinf(strength) else item_posteriors(np.log(probs), counts, strength)["target_probs"]
+    return probs if np.isinf(strength) else item_posteriors(np.log(probs), counts, strength)["posterior_probs"]
 
 
 def _new_votes(old, rows):

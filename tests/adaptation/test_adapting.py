@@ -6,9 +6,11 @@ from scipy.special import log_softmax, softmax
 
 from trl_dprm.adaptation import (
     adapt,
+    adapt_groups,
     choose_logit_map,
     fit_logit_map,
     gather_votes,
+    held_out_group_probs,
     held_out_log_probs,
     item_posteriors,
     refitted_prior_strength,
@@ -54,18 +56,71 @@ def test_the_verdict_is_about_held_out_votes():
     assert adaptation.nats_before == pytest.approx(before)
     by_auto = held_out_log_probs(logits, counts, "auto")
     assert adaptation.change.difference == pytest.approx(-(counts * by_auto).sum() / 300 - before)
-    single = adapt(logits[:1], counts[:1], "bias")
-    assert single.change is None and "is not known: too few items" in single.verdict
     noise, same = simulated(40, 1, seed=3)
     assert not adapt(noise, same, "matrix", prior_weight=0.1).verdict.endswith(": it pays.")
+
+
+def test_the_map_never_speaks_against_its_verdict():
+    """Whether the votes tell a gain, hint at one, or show none: what is done is what the sentence says."""
+    seen = set()
+    for seed in range(4):
+        for logits, counts in (simulated(32, 1, seed=seed), simulated(32, 2, bias=[0.4, 0.0, -0.4], seed=seed)):
+            adaptation = adapt(logits, counts, num_folds=3)
+            by_auto = held_out_log_probs(logits, counts, "auto", num_folds=3)
+            gain = (counts * (by_auto - log_softmax(logits, axis=1))).sum()
+            if adaptation.fitted.logit_map.is_identity:
+                assert gain <= 0 or min(adaptation.nats_by_kind, key=adaptation.nats_by_kind.get) == "identity"
+                assert adaptation.verdict.endswith("the model is left as it was.")
+                np.testing.assert_array_equal(adaptation.category_log_probs, log_softmax(logits, axis=1))
+                seen.add("nothing" if adaptation.dropped_kind is None else "dropped")
+            else:
+                assert gain > 0 and adaptation.dropped_kind is None
+                told = adaptation.change.high < 0
+                assert ("it pays" in adaptation.verdict) == told
+                assert ("not told from zero" in adaptation.verdict) == (not told)
+                assert ("`--map identity` changes nothing" in adaptation.verdict) == (not told)
+                seen.add("told" if told else "hinted")
+    assert seen == {"nothing", "dropped", "told", "hinted"}
+
+
+def test_what_is_dropped_had_the_fewest_nats_and_is_named():
+    adaptation = adapt(*simulated(32, 1, seed=3), num_folds=3)
+    assert adaptation.dropped_kind == min(adaptation.nats_by_kind, key=adaptation.nats_by_kind.get) == "temperature"
+    assert adaptation.fitted.kind == "identity" and adaptation.change.difference > 0
+    assert adaptation.verdict.startswith("The map with the fewest nats, temperature, gains nothing on votes that had")
+    asked = adapt(*simulated(32, 1, seed=3), kind="temperature", num_folds=3)
+    assert asked.fitted.kind == "temperature" and asked.dropped_kind is None  # who asks for a kind gets it
+    assert not asked.fitted.logit_map.is_identity and "left as it was" not in asked.verdict
+
+
+def test_a_map_that_was_asked_for_is_fitted_and_judged():
+    """A matrix from 40 votes with next to no prior."""
+    harm, unclear = (adapt(*simulated(40, 1, seed=seed), "matrix", prior_weight=0.01, num_folds=3) for seed in (1, 2))
+    assert harm.change.low > 0 and harm.verdict.endswith("it does harm, do not use it.")
+    assert unclear.change.low < 0 < unclear.change.high
+    assert unclear.verdict.endswith("these votes do not show that it pays.")
+    assert harm.fitted.kind == unclear.fitted.kind == "matrix" and harm.dropped_kind is None
+    assert adapt(*simulated(3, 1), "identity").verdict == "No map was asked for: the model is left as it was."
 
 
 def test_there_is_no_verdict_on_a_few_texts():
     for seed in range(10):
         logits, counts = simulated(5, 3, seed=seed)
         assert adapt(logits, counts, "bias").verdict == (
-            "Whether the map pays is not known: too few items have votes (5; a verdict needs 30)."
+            "Whether the map pays is not known: too few texts have votes (5; a verdict needs 30)."
         )
+    logits, counts = simulated(10, 1, bias=[4.0, 0.0, -4.0])
+    adaptation = adapt(logits, counts)
+    assert adaptation.fitted.kind != "identity" and adaptation.change is None
+    assert adaptation.verdict.endswith("ahead on held-out votes; `--map identity` changes nothing.")
+
+
+def test_items_that_cannot_be_held_out_are_predicted_by_the_model_as_it_was():
+    """Their votes made the map: its predictions would count them twice."""
+    logits, counts = simulated(2, 3, bias=[3.0, 0.0, -3.0])
+    adaptation = adapt(logits, counts, "bias", prior_weight=1.0)
+    assert not adaptation.fitted.logit_map.is_identity
+    np.testing.assert_array_equal(adaptation.category_log_probs, log_softmax(logits, axis=1))
 
 
 def test_the_prior_strength_is_refitted_to_what_was_held_out():
@@ -82,22 +137,37 @@ def test_the_prior_strength_is_refitted_to_what_was_held_out():
 
 def test_posteriors_are_updates_of_the_predictions():
     columns = item_posteriors(np.log([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]]), [[0, 0, 4], [0, 0, 0]], 4.0)
-    np.testing.assert_allclose(columns["target_probs"], [[0.25, 0.125, 0.625], [0.2, 0.3, 0.5]])
-    np.testing.assert_allclose(columns["vote_weight"], [8.0, 4.0])
+    np.testing.assert_allclose(columns["posterior_probs"], [[0.25, 0.125, 0.625], [0.2, 0.3, 0.5]])
+    np.testing.assert_allclose(columns["posterior_strength"], [8.0, 4.0])
+    assert not {"target_probs", "vote_weight"} & set(columns)  # the names by which training would learn from itself
     np.testing.assert_allclose(columns["prior_probs"], [[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]])
 
 
+@pytest.mark.parametrize("items", [1, 2])
 @pytest.mark.parametrize(
-    ("items", "options", "message"),
+    "held_out",
     [
-        (1, {"kind": "bias"}, "1 of 1 items have votes, and cross-validation over items needs 2"),
-        (2, {"kind": "auto"}, "2 of 2 items have votes, and cross-validation over items needs 3"),
-        (5, {"num_folds": 1}, "num_folds is 1; cross-validation needs at least 2"),
+        held_out_log_probs,
+        lambda *arrays: held_out_log_probs(*arrays, kind="bias"),
+        choose_logit_map,
+        adapt,
+        lambda logits, counts: held_out_group_probs(logits, counts[None], ["a"]),
+        lambda logits, counts: adapt_groups(logits, counts[None], ["a"], "bias", "bias"),
     ],
 )
-def test_what_cannot_be_held_out_is_refused(items, options, message):
+def test_one_rule_says_what_cannot_be_held_out(items, held_out):
+    message = (
+        f"{items} of {items} texts have votes, and cross-validation over texts needs 3: give votes on more texts, or"
+    )
     with pytest.raises(ValueError, match=message):
-        held_out_log_probs(*simulated(items, 3), **options)
+        held_out(*simulated(items, 3))
+
+
+def test_three_items_can_be_held_out_and_one_fold_is_none():
+    for kind in ("bias", "auto"):
+        assert held_out_log_probs(*simulated(3, 3), kind=kind).shape == (3, 3)
+    with pytest.raises(ValueError, match="num_folds is 1; cross-validation needs at least 2"):
+        held_out_log_probs(*simulated(5, 3), num_folds=1)
 
 
 class TestGatherVotes:

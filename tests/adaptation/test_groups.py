@@ -5,6 +5,9 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from trl_dprm.adaptation import (
+    adapt,
+    adapt_groups,
+    choose_group_kind,
     fit_group_maps,
     fit_logit_map,
     held_out_group_probs,
@@ -76,6 +79,110 @@ def test_held_out_predictions_do_not_see_an_item_s_own_votes():
     assert nats_on(truth, probs) < nats_on(truth, before) - 0.1
 
 
+def opposite_groups(num_items=40, votes=3, seed=0):
+    """Groups whose biases cancel in all votes together, and a third that is like everybody."""
+    logits, counts, _ = two_groups(num_items, votes=(votes, votes), seed=seed)
+    draw = np.random.default_rng(seed + 1)
+    return logits, np.concatenate([counts, [[draw.multinomial(votes, p) for p in softmax(logits, axis=1)]]])
+
+
+def test_the_groups_kind_is_chosen_by_the_groups_votes_whatever_suits_everybody():
+    logits, counts = opposite_groups()
+    for shared_kind in ("identity", "bias"):
+        groups = adapt_groups(logits, counts, ["up", "down", "like"], shared_kind, num_folds=3)
+        assert groups.kind == "bias" == min(groups.nats_by_kind, key=groups.nats_by_kind.get)
+        assert [worth.kind for worth in groups.worth[:2]] == ["bias", "bias"]
+        assert groups.worth[0].verdict.endswith("it pays.") and groups.worth[0].own_change.high < 0
+        np.testing.assert_allclose(groups.maps.maps[0].bias, SHIFTS[0], rtol=0, atol=0.1 * np.ptp(SHIFTS) * 2)
+    flat = np.array([[draw.multinomial(3, softmax(0.2 * z)) for z in logits] for draw in [np.random.default_rng(0)]])
+    steep = adapt_groups(logits, np.concatenate([flat, counts[2:]]), ["flat", "like"], "identity", num_folds=3)
+    assert steep.kind == "temperature"
+
+
+def test_a_group_that_gains_nothing_keeps_the_map_of_all():
+    kept = 0
+    for seed in range(4):
+        logits, counts = opposite_groups(seed=seed)
+        groups = adapt_groups(logits, counts, ["up", "down", "like"], "identity", num_folds=3)
+        like = groups.worth[2]
+        assert (like.nats_own >= like.nats_shared) == (like.kind == "identity")
+        assert (groups.maps.maps[2] is groups.maps.shared) == (like.kind == "identity")
+        if like.kind == "identity":
+            kept += 1
+            assert like.dropped_kind == groups.kind
+            assert like.verdict == "keeps the map of all: one of its own (bias) gains nothing on held-out votes."
+            assert like.change.difference == pytest.approx(like.nats_shared - like.nats_before)
+    assert kept
+
+
+def test_a_group_s_numbers_are_of_votes_held_out_by_hand():
+    """The kind is chosen, the map of all fitted and the group's on top, all without the fold that they predict."""
+    logits, counts = opposite_groups(32)
+    names = ["up", "down", "like"]
+    groups = adapt_groups(logits, counts, names, "temperature", num_folds=2, seed=7)
+    halves = np.array_split(np.random.default_rng(7).permutation(32), 2)
+    own, shared = np.zeros((3, 32)), np.zeros((3, 32))
+    for fold, others in (halves, halves[::-1]):
+        others = np.sort(others)
+        kind = choose_group_kind(logits[others], counts[:, others], names, "temperature", num_folds=2, seed=7).kind
+        of_all = fit_logit_map(logits[others], counts[:, others].sum(0), "temperature").logit_map
+        mapped = of_all.apply(logits)
+        for group in range(3):
+            on_top = fit_logit_map(mapped[others], counts[group, others], kind).logit_map
+            for item in fold:
+                own[group, item] = -(counts[group, item] @ on_top.log_probs(mapped[item]))
+                shared[group, item] = -(counts[group, item] @ of_all.log_probs(logits[item]))
+    for worth, nats_own, nats_shared in zip(groups.worth, own, shared, strict=True):
+        assert worth.nats_own == pytest.approx(nats_own.sum() / 96, rel=1e-9)
+        assert worth.nats_shared == pytest.approx(nats_shared.sum() / 96, rel=1e-9)
+        assert worth.own_change.difference == pytest.approx((nats_own - nats_shared).sum() / 96, rel=1e-6)
+    before = -(counts[0] * log_softmax(logits, axis=1)).sum() / 96
+    assert groups.worth[0].nats_before == pytest.approx(before)
+    assert groups.worth[0].change.difference == pytest.approx(own[0].sum() / 96 - before, rel=1e-6)
+
+
+def test_small_groups_do_not_overfit():
+    """Groups of ten votes that differ in nothing are foretold, by the truth, about as well as without groups."""
+    losses, gains = [], []
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        logits = draw.normal(size=(60, 3)) * 1.5
+        truth = softmax(logits, axis=1)
+        counts = np.zeros((4, 60, 3))
+        for item, probs in enumerate(truth):
+            counts[0 if item < 30 else 1 + item // 10 - 3, item] = draw.multinomial(1, probs)
+        for shift, results in ((np.zeros(3), losses), (2 * SHIFTS[0], gains)):
+            few = softmax(logits[50:] + shift, axis=1)
+            counts[3, 50:] = [draw.multinomial(1, probs) for probs in few]
+            groups = adapt_groups(logits, counts, list("abcd"), "identity", num_folds=3)
+            probs, aim = groups.maps.group_probs(logits)[3], softmax(logits + shift, axis=1)
+            results.append(nats_on(aim, probs) - nats_on(aim, truth))
+            assert groups.worth[3].own_change is None and groups.worth[3].num_items == 10
+    assert np.mean(losses) < 0.001 and np.mean(gains) < -0.2
+
+
+def test_a_group_below_the_number_of_texts_gets_no_verdict():
+    logits, counts = opposite_groups(32, votes=4)
+    counts[1, 29:] = 0
+    up, down, _ = adapt_groups(logits, counts, ["up", "down", "like"], "bias", "bias", num_folds=3).worth
+    assert "it pays" in up.verdict and up.change is not None
+    assert down.own_change is None and down.change is None
+    assert down.verdict.endswith("too few texts have votes of the group (29; a verdict needs 30).")
+    with pytest.raises(ValueError, match="The group 'b' has rows but no votes: remove them"):
+        adapt_groups(logits, np.stack([counts[0], 0 * counts[0]]), ["a", "b"], "bias")
+
+
+def test_groups_are_not_held_to_the_kind_that_suits_all_votes_together():
+    """Opposite tastes look like uncertainty from afar: a temperature for all, which says nothing of either group."""
+    logits, counts = opposite_groups(60)
+    of_all = adapt(logits, counts.sum(0), num_folds=3).fitted.kind
+    groups = adapt_groups(logits, counts, ["up", "down", "like"], of_all, num_folds=3)
+    assert of_all == "temperature" and groups.kind in ("bias", "matrix")
+    as_all = adapt_groups(logits, counts, ["up", "down", "like"], of_all, kind=of_all, num_folds=3)
+    for chosen, held in zip(groups.worth[:2], as_all.worth, strict=False):
+        assert chosen.nats_own < held.nats_own - 0.05
+
+
 def test_mixture_and_worst_group_by_hand():
     probs = np.array(
         [
@@ -116,6 +223,11 @@ def test_bad_groups_are_named():
     for names in (["a"], ["a", "a"]):
         with pytest.raises(ValueError, match=r"group_counts has shape \(2, 1, 2\) for the groups"):
             fit_group_maps([[0.0, 0.0]], counts, names)
+    for kind, shared_kind in ((["bias"], "bias"), (["bias", "bias"], None)):
+        with pytest.raises(ValueError, match="for the groups .*; give one of identity, temperature, bias, matrix"):
+            fit_group_maps([[0.0, 0.0]], counts, ["a", "b"], kind, shared_kind=shared_kind)
+    with pytest.raises(ValueError, match="say of which shared_kind the shared map is"):
+        held_out_group_probs([[0.0, 0.0]] * 3, np.ones((2, 3, 2)), ["a", "b"], "auto")
     with pytest.raises(ValueError, match=r"group_probs has shape \(1, 2\); give \(G, N, K\)"):
         worst_group_reward([[0.5, 0.5]], [0.0, 1.0])
     with pytest.raises(ValueError, match="group_probs in row 0 sums to 0.9"):

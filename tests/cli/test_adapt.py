@@ -114,21 +114,33 @@ def test_everything_but_the_head_and_the_prior_strength_stays(encoder, shifted):
     assert configs[0] == configs[1]
 
 
-def test_posteriors_are_the_model_and_the_votes_and_training_takes_them(shifted):
+def test_posteriors_are_the_model_and_the_votes_and_training_takes_the_votes(shifted):
     folder, report, votes = shifted
     items = pd.read_parquet(folder / "item_posteriors.parquet")
     counts = np.array([json.loads(line)["target_counts"] for line in Path(votes).read_text().splitlines()])
     strength = report["prior_strength"]
     prior = np.stack(items["prior_probs"])
     expected = (strength * prior + counts) / (strength + 8)
-    np.testing.assert_allclose(np.stack(items["target_probs"]), expected, rtol=1e-9)
-    np.testing.assert_allclose(items["vote_weight"], strength + 8)
+    np.testing.assert_allclose(np.stack(items["posterior_probs"]), expected, rtol=1e-9)
+    np.testing.assert_allclose(items["posterior_strength"], strength + 8)
     np.testing.assert_array_equal(np.stack(items["target_counts"]), counts)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     row = Dataset.from_parquet(str(folder / "item_posteriors.parquet"))[1]
     prepared = prepare_row(row, 1, tokenizer, TokenizationRule(), NAMES)
-    np.testing.assert_allclose(prepared["response_target_probs"][0], expected[1])
-    assert prepared["response_target_weight"] == [pytest.approx(strength + 8)]
+    np.testing.assert_allclose(prepared["response_target_probs"][0], counts[1] / 8)
+    assert prepared["response_target_weight"] == [8.0]
+
+
+def test_targets_from_the_model_are_made_on_demand_at_the_weight_that_is_asked_for(shifted, tmp_path):
+    """`trl-dprm prepare --prior_strength` on the file: the way that the documentation of the rows names."""
+    options = {"item_id_column": "text", "rows": "counts", "prior_strength": 2.0, "output_dir": tmp_path / "rows"}
+    named = ["--category_names", *NAMES, "--category_rewards", "-1", "0", "1"]
+    main(["prepare", *flags({"annotations": shifted[0] / "item_posteriors.parquet", **options}), *named])
+    items = pd.read_parquet(shifted[0] / "item_posteriors.parquet").set_index("text")
+    made = pd.read_parquet(next((tmp_path / "rows").rglob("*.parquet"))).set_index("item_id").loc[items.index]
+    prior, counts = (np.stack(items[name]) for name in ("prior_probs", "target_counts"))
+    np.testing.assert_allclose(np.stack(made["target_probs"]), (2 * prior + counts) / 10, rtol=1e-6)
+    np.testing.assert_allclose(made["vote_weight"], 10)
 
 
 def test_ten_votes_of_the_same_population_change_next_to_nothing(encoder, tmp_path):
@@ -143,7 +155,7 @@ def test_ten_votes_of_the_same_population_change_next_to_nothing(encoder, tmp_pa
     assert report["kind"] == "identity"
     assert report["prior_strength"] == 20.0  # of the checkpoint: the probabilities are the old ones
     items = pd.read_parquet(tmp_path / "adapted" / "item_posteriors.parquet")
-    np.testing.assert_allclose(items["vote_weight"], 21.0)
+    np.testing.assert_allclose(items["posterior_strength"], 21.0)
 
 
 def test_a_map_from_few_votes_leaves_no_prior_strength_but_counts_items_by_the_old_one(encoder, tmp_path):
@@ -151,7 +163,7 @@ def test_a_map_from_few_votes_leaves_no_prior_strength_but_counts_items_by_the_o
     report = adapt(encoder, votes, tmp_path / "adapted", map="bias")
     assert report["prior_strength"] is None and 0 < report["no_change_prob"] < 0.5
     items = pd.read_parquet(tmp_path / "adapted" / "item_posteriors.parquet")
-    np.testing.assert_allclose(items["vote_weight"], 21.0)
+    np.testing.assert_allclose(items["posterior_strength"], 21.0)
     assert "`prior_strength` is not set" in (tmp_path / "adapted" / "README.md").read_text()
 
 
@@ -162,6 +174,22 @@ def test_judgments_of_one_annotator_each_are_counted(encoder, tmp_path):
     report = adapt(encoder, str(tmp_path / "votes.jsonl"), tmp_path / "adapted", map="temperature")
     assert (report["num_items"], report["num_votes"], report["num_annotators"]) == (9, 10, 4)
     assert "10 new votes on 9 texts by 4 annotators" in (tmp_path / "adapted" / "README.md").read_text()
+
+
+def test_where_the_choice_gains_nothing_the_model_stays_and_the_output_says_so(encoder, tmp_path, capsys):
+    seed = 9
+    votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(32, seed=seed), 0.0, votes=1, seed=seed)
+    report = adapt(encoder, votes, tmp_path / "adapted", num_folds=3)
+    assert report["dropped_kind"] == min(report["nats_by_kind"], key=report["nats_by_kind"].get) != "identity"
+    assert report["kind"] == "identity" and report["change"]["difference"] >= 0
+    printed = capsys.readouterr().out
+    assert report["verdict"] in printed and "the model is left as it was" in printed
+    assert "The weights are the checkpoint's" in (tmp_path / "adapted" / "README.md").read_text()
+    assert f"Model, unchanged: {tmp_path / 'adapted'}" in printed and "nats per vote, held out" not in printed
+    before, after = (
+        DPRMForSequenceClassification.from_pretrained(place).state_dict() for place in (encoder, tmp_path / "adapted")
+    )
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_recalibration_is_one_factor(encoder, tmp_path):
@@ -204,9 +232,14 @@ def test_groups_are_predicted_and_another_population_mixed(encoder, grouped):
     assert set(predictions["worst_group"]) == {"grim"}
     by_group = np.array([[list(probs) for probs in row] for row in predictions["group_probs"]])
     np.testing.assert_allclose(predictions["worst_group_reward"], by_group[:, 1] @ [-1, 0, 1], rtol=1e-9)
-    for nats in report["groups"].values():
-        assert nats["votes"] == 480
-        assert nats["nats"] < nats["nats_shared"] and nats["nats"] < nats["nats_before"]
+    card = (folder / "README.md").read_text()
+    for name, group in report["groups"].items():
+        assert (group["num_votes"], group["num_items"]) == (480, 60)
+        assert group["nats_own"] < group["nats_shared"] and group["nats_own"] < group["nats_before"]
+        assert group["own_change"]["high"] < 0 and group["change"]["high"] < 0
+        assert group["kind"] == report["group_kind"] and group["verdict"].endswith("it pays.")
+        assert f"- {name}: {group['verdict']}" in card
+    assert report["group_kind"] == min(report["group_nats_by_kind"], key=report["group_nats_by_kind"].get)
     assert set(report["nats_by_kind"]) == {"identity", "temperature", "bias", "matrix"}
     assert report["kind"] == min(report["nats_by_kind"], key=report["nats_by_kind"].get)
     assert "The kind of map was chosen by cross-validation" in (folder / "README.md").read_text()
@@ -241,7 +274,11 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({}, "1 of 1 items have votes, and cross-validation over items needs 2"),
+            ({}, "1 of 1 texts have votes, and cross-validation over texts needs 3"),
+            (
+                {"map": "bias", "group_column": "text"},
+                "1 of 1 texts have votes, and cross-validation over texts needs 3",
+            ),
             ({"dataset_name": "votes.jsonl"}, "`votes.jsonl` is read as a path"),
             ({"group_column": "team"}, "has no column `team` for the groups; it has ['target_counts', 'text']"),
             ({"map": "matrix", "prior_strength": 0.0}, "prior_strength is 0.0"),

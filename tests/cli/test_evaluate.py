@@ -174,7 +174,11 @@ def test_several_models_are_compared_with_the_first(trained, other, judged, repo
     assert metrics["theirs"] == pytest.approx(
         {k: v for k, v in reported([other], judged, split="test")[0].items() if k != "report"}, rel=1e-9
     )
-    assert "Difference from ours" in page and "Difference from ours" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Difference from ours" in page and "Difference from ours" in printed
+    line = "Square brackets hold 95 % intervals over other items, for this panel of annotators."
+    assert line in page and line in printed.splitlines()
+    assert max(map(len, printed.splitlines())) <= 120
 
 
 def test_judgments_in_the_folder_give_intervals_over_annotators_and_groups(trained, prepared, reported):
@@ -182,6 +186,8 @@ def test_judgments_in_the_folder_give_intervals_over_annotators_and_groups(train
     items = content["report"]["items"]
     assert items["intervals"]["over"] == "other items and other annotators" and items["num_annotators"] == 5
     (model,) = items["models"].values()
+    assert model["intervals"]["wasserstein_distance"]["over"] == "other items and other annotators"
+    assert model["intervals"]["contested_concordance"]["over"] == "other items, for this panel of annotators"
     groups = {group["group"]: group for group in model["groups"]["group"]["groups"]}
     test_rows = load_dataset(prepared, split="test")
     assert groups["early"]["num_votes"] + groups["late"]["num_votes"] == 3 * len(test_rows) == items["num_votes"]
@@ -248,7 +254,7 @@ def test_a_report_without_matplotlib_is_refused_before_the_work(trained, judged,
     assert code == 1 and 'pip install "trl-dprm[plots]"' in error
 
 
-def test_models_of_one_name_or_of_other_categories_are_refused(trained, prepared, judged, tmp_path, failure):
+def test_models_of_one_name_or_of_other_categories_are_refused(trained, judged, tmp_path, failure, monkeypatch):
     options = ["--dataset_name", judged, "--split", "test", "--use_cpu", "--bf16", "false"]
     code, error = failure(["evaluate", "--model", trained, trained, *options])
     assert code == 1 and "tell them apart by `--model_names`" in error
@@ -256,5 +262,14 @@ def test_models_of_one_name_or_of_other_categories_are_refused(trained, prepared
     model.config.category_rewards = [-3.0, -0.5, 0.0, 0.5, 1.0]
     model.save_pretrained(tmp_path / "steeper")
     AutoTokenizer.from_pretrained(trained).save_pretrained(tmp_path / "steeper")
+
+    def no_model(*_):
+        raise AssertionError("a model was loaded before its categories were looked at")
+
+    monkeypatch.setattr("trl_dprm.cli.evaluate.load_checkpoint", no_model)
     code, error = failure(["evaluate", "--model", trained, str(tmp_path / "steeper"), *options])
-    assert code == 1 and "models are compared on the same categories" in error
+    assert code == 1 and "`steeper`: " in error and f"{LIKERT_CATEGORY_NAMES[0]} (-3)" in error
+    assert (
+        f"`{Path(trained).name}`: {LIKERT_CATEGORY_NAMES[0]} (-1)" in error and "Evaluate `steeper` by itself" in error
+    )
+    assert "PreferenceCategories" not in error

@@ -8,23 +8,39 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from trl_dprm.evaluation.intervals import CROSSED, PANEL, Resampling
+from trl_dprm.evaluation.attainable import POOLED
+from trl_dprm.evaluation.intervals import CROSSED, PANEL, Resampling, drawn_metrics, metric_intervals
 from trl_dprm.evaluation.item_report import ItemPredictions, item_report
 from trl_dprm.evaluation.judged_items import JudgedItems, SingleVotes
 from trl_dprm.metrics import (
+    attainable_nats,
     best_constant_metrics,
     crossed_interval,
     crossed_paired_difference,
+    crossed_statistic_interval,
     distribution_metrics,
     group_report,
     item_scores,
+    mean_interval,
     paired_difference,
+    reward_agreement,
+    statistic_interval,
+    unbiased_brier_score,
     vote_share_coverage,
+    vote_shares,
 )
 from trl_dprm.metrics.held_out_votes import curve_items, held_out_votes_curve
 from trl_dprm.preferences import PreferenceCategories, fit_model_prior_strength
 
 FEW = Resampling(num_resamples=200, seed=5)
+_LOGITS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
+TRUE_BRIER = float(
+    2
+    * _WEIGHTS
+    @ (_WEIGHTS @ (1 / (1 + np.exp(-_LOGITS - 0.5 * _LOGITS[:, None]))) / _WEIGHTS.sum() - 0.5) ** 2
+    / _WEIGHTS.sum()
+)
+"""Of the constant one half: twice the mean square of P(good) - 1/2, over items, annotators averaged first."""
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +70,9 @@ def test_intervals_are_over_items_crossed_with_annotators(report, items, models)
     scores = {name: -np.log(probs[votes.item, votes.category]) for name, probs in models.items()}
     ids = votes.item, votes.annotator, np.ones(len(votes.item)), np.asarray(items.clusters)[votes.item], 200, 0.95, 5
     for model in report.models:
-        assert model.nats_interval == crossed_interval(scores[model.name], *ids)
-        assert model.nats_interval.mean == pytest.approx(model.metrics["nats_per_vote"], rel=1e-10)
+        expected = crossed_interval(scores[model.name], *ids)
+        assert model.intervals["nats_per_vote"] == (expected.low, expected.high, CROSSED)
+        assert expected.mean == pytest.approx(model.metrics["nats_per_vote"], rel=1e-10)
     got = report.models[1].differences["nats_per_vote"]
     expected = crossed_paired_difference(scores["flat"], scores["good"], *ids)
     assert (got.difference, got.low, got.high) == (expected.difference, expected.low, expected.high)
@@ -77,6 +94,115 @@ def test_without_annotators_intervals_speak_of_this_panel(items, models):
     expected = paired_difference(scores[1], scores[0], items.vote_weight, items.clusters, 200, 0.95, 5)
     got = panel.models[1].differences["brier_score"]
     assert (got.difference, got.low, got.high) == (expected.difference, expected.low, expected.high)
+
+
+def test_every_number_of_a_model_has_an_interval(items, models):
+    predictions = {name: ItemPredictions(probs, 4.0) for name, probs in models.items()}
+    good, flat = item_report(predictions, items, resampling=FEW).models
+    numbers = good.metrics | {
+        "predicted_disagreement": good.sharpness.predicted.pair_cost,
+        "observed_disagreement": good.sharpness.observed.pair_cost,
+        "contested_concordance": good.contested.probability,
+        "interval_coverage": good.coverage.overall_observed,
+    }
+    assert set(good.intervals) == set(numbers)
+    assert all(good.intervals[name].low <= value <= good.intervals[name].high for name, value in numbers.items())
+    assert all(good.intervals[name].low < good.intervals[name].high for name in good.metrics)
+    panel = {name for name, interval in good.intervals.items() if interval.over == PANEL}
+    assert panel == {"contested_concordance", "interval_coverage"}
+    assert set(good.intervals) - set(flat.intervals) == {
+        f"expected_reward_{name}" for name in ("correlation", "slope", "intercept")
+    }
+
+
+def test_intervals_over_items_are_those_of_means_and_of_repeated_rows(items, models):
+    """Widths of the quick draws beside the slow ways, for a mean, a correlation and a debiased mean."""
+    panel = replace(items, single_votes=None, clusters=None)
+    how = Resampling(num_resamples=1000)
+    (model,) = item_report({"good": models["good"]}, panel, resampling=how).models
+    probs, counts, votes = models["good"], items.target_counts, items.vote_weight
+    scores = item_scores(probs, items.target_probs, *items.geometry)["wasserstein_distance"]
+    mean = mean_interval(scores, votes, num_resamples=4000)
+    debiased = mean_interval(unbiased_brier_score(probs, counts), votes, num_resamples=4000)
+    repeated = statistic_interval(
+        lambda rows: reward_agreement(probs[rows], counts[rows], items.categories.rewards).correlation, 12, seed=3
+    )
+    for name, expected in (
+        ("wasserstein_distance", mean),
+        ("unbiased_brier_score", debiased),
+        ("expected_reward_correlation", repeated),
+    ):
+        got = model.intervals[name]
+        assert got.over == PANEL
+        limits = 1.0 if name == "expected_reward_correlation" else math.inf
+        assert got.high - got.low == pytest.approx(min(expected.high, limits) - expected.low, rel=0.1)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """New items and new annotators each time: intervals of 95 % hold what endless votes would show, or more often."""
+    draw = np.random.default_rng(7)
+    categories, held, probs = PreferenceCategories(["bad", "good"], [0.0, 1.0]), 0, np.full((40, 2), 0.5)
+    for _ in range(30):
+        leniency, quality = draw.normal(0, 0.5, 12), draw.normal(0, 1, 40)
+        item, who = np.repeat(np.arange(40), 4), np.concatenate([draw.permutation(12)[:4] for _ in range(40)])
+        category = (draw.logistic(size=160) < quality[item] + leniency[who]).astype(int)
+        counts = np.stack([np.bincount(item, 1 - category, 40), np.bincount(item, category, 40)], axis=1)
+        judged = JudgedItems(counts, categories, single_votes=SingleVotes(item, who, category))
+        value = unbiased_brier_score(probs, counts).mean()
+        (drawn,) = drawn_metrics([probs], judged, FEW)
+        interval = metric_intervals({"unbiased_brier_score": value}, drawn, probs, judged, FEW)["unbiased_brier_score"]
+        held += interval.low <= TRUE_BRIER <= interval.high
+    assert held >= 27
+
+
+def test_other_annotators_are_drawn_for_what_is_no_mean_over_judgments(report, items, models):
+    votes, probs = items.single_votes, models["good"]
+    ids = votes.item, votes.annotator, votes.category, 12, 3, np.asarray(items.clusters)[votes.item], 200, 0.95, 5
+    for name in ("wasserstein_distance", "expected_calibration_error", "expected_reward_correlation"):
+        expected = crossed_statistic_interval(
+            lambda rows, counts, name=name: distribution_metrics(probs[rows], *vote_shares(counts), *items.geometry)[
+                name
+            ],
+            *ids,
+        )
+        ends = (expected.low, min(expected.high, 1.0)) if name.endswith("correlation") else expected[1:3]
+        got = report.models[0].intervals[name]
+        assert (got.low, got.high) == pytest.approx((max(ends[0], 0.0), ends[1]), rel=1e-9)
+
+
+def test_a_cost_matrix_leaves_transport_to_the_panel(items, models):
+    cost = [[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]]
+    categories = PreferenceCategories(items.categories.names, items.categories.rewards, cost)
+    (model,) = item_report({"good": models["good"]}, replace(items, categories=categories), resampling=FEW).models
+    scores = item_scores(models["good"], items.target_probs, categories.rewards, None, cost)["wasserstein_distance"]
+    expected = mean_interval(scores, items.vote_weight, items.clusters, 200, 0.95, 5)
+    assert model.intervals["wasserstein_distance"] == (expected.low, expected.high, PANEL)
+    assert "ranked_probability_score" not in model.intervals and model.intervals["energy_distance"].over == CROSSED
+
+
+def test_a_single_item_has_no_interval():
+    votes = SingleVotes([0, 0], ["a", "b"], [0, 1])
+    items = JudgedItems([[1, 1]], PreferenceCategories(["bad", "good"], [0.0, 1.0]), single_votes=votes)
+    report = item_report({"m": [[0.5, 0.5]]}, items, resampling=FEW)
+    assert report.models[0].intervals == {} and report.interval_over == PANEL
+
+
+def test_the_validation_votes_choose_the_prior_of_what_is_attainable(items, models):
+    known = np.array([[0.5, 0.35, 0.15], [0.15, 0.2, 0.65]])[np.arange(40) % 2]
+    votes = np.array([[5, 3, 1], [1, 2, 6]])[np.arange(40) % 2]  # these make `good` right, and `flat` not
+    predictions = {
+        "flat": ItemPredictions(models["flat"], validation_probs=np.full((40, 3), 1 / 3)),
+        "good": ItemPredictions(models["good"], validation_probs=known),
+    }
+    report = item_report(predictions, items, votes, resampling=FEW)
+    (best,) = [model for model in report.models if model.name == "good" and model.temperature is not None]
+    assert report.attainable_prior == "the predictions of good, recalibrated"
+    assert report.attainable == attainable_nats(items.target_counts, best.category_probs)
+    assert report.attainable.high < attainable_nats(items.target_counts).high
+    misled = {**predictions, "good": ItemPredictions(models["good"], validation_probs=known[::-1])}
+    without = item_report({"good": models["good"]}, items, resampling=FEW)
+    for kept in (item_report(misled, items, votes, resampling=FEW), without):
+        assert kept.attainable == attainable_nats(items.target_counts) and kept.attainable_prior == POOLED
 
 
 def test_groups_are_judged_by_their_own_votes(report, items, models):
@@ -175,7 +301,10 @@ def test_single_votes_and_impossible_votes_are_reported_as_what_they_are():
     impossible = item_report(
         {"m": [[1.0, 0.0], [0.2, 0.8]]}, JudgedItems([[1, 1], [0, 2]], categories), resampling=FEW
     )
-    assert impossible.models[0].metrics["nats_per_vote"] == math.inf and impossible.models[0].nats_interval is None
+    assert (
+        impossible.models[0].metrics["nats_per_vote"] == math.inf
+        and "nats_per_vote" not in impossible.models[0].intervals
+    )
 
 
 def test_judgments_that_do_not_make_the_votes_are_said_to(items, models):

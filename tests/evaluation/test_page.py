@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from trl_dprm.evaluation.data_report import EvaluationReport
-from trl_dprm.evaluation.findings import item_findings, pair_findings
-from trl_dprm.evaluation.intervals import Resampling
+from trl_dprm.evaluation.findings import intervals_sentence, item_findings, pair_findings
+from trl_dprm.evaluation.intervals import PANEL, Resampling
 from trl_dprm.evaluation.item_report import ItemPredictions, item_report
 from trl_dprm.evaluation.page import report_page
 from trl_dprm.evaluation.pair_report import JudgedPairs, PairPredictions, pair_report
 from trl_dprm.evaluation.report_json import report_dict
-from trl_dprm.evaluation.tables import as_csv, as_text, cell_text, report_tables
+from trl_dprm.evaluation.tables import Cell, Table, as_csv, as_text, cell_text, report_tables
 
 pytest.importorskip("matplotlib")
 FEW = Resampling(num_resamples=50)
@@ -113,6 +113,7 @@ def test_every_cell_of_every_table_is_on_the_page_and_in_the_csv(report, html):
                     row = by_place.pop((table.title, name, column))
                     assert float(row["value"]) == pytest.approx(cell.value, nan_ok=True)
                     assert (row["low"] == "") == (cell.low is None)
+                    assert row["interval_over"] == (cell.over or "")
     assert by_place == {}
 
 
@@ -126,6 +127,51 @@ def test_the_scores_table_has_the_models_metrics_and_the_constants(report):
     assert set(table.rows) <= set(table.meanings)
 
 
+def test_every_number_that_has_an_interval_is_shown_with_it(report):
+    scores = report_tables(report)[0]
+    for column, model in enumerate(report.items.models):
+        for name, interval in model.intervals.items():
+            cell = scores.rows[name][column]
+            assert (cell.low, cell.high, cell.over) == interval
+    pairs = next(table for table in report_tables(report) if table.title == "Pairs")
+    assert all(cells[0].low is not None for name, cells in pairs.rows.items() if name != "bradley_terry_scale")
+
+
+def test_a_line_says_what_the_intervals_speak_of(report, html):
+    line = (
+        "Square brackets hold 95 % intervals over other items and other annotators; those of contested_concordance "
+        "and interval_coverage over other items, for this panel of annotators; those of pairs over other pairs, for "
+        "this panel of annotators."
+    )
+    assert intervals_sentence(report) == line and line in Page(html).text
+    panel = replace(report.items, interval_over=PANEL)
+    assert intervals_sentence(replace(report, items=panel, pairs=None)).count("over") > 1  # crossed ones stand out
+
+
+def test_columns_that_do_not_fit_follow_below():
+    table = Table("Scores", ["one", "two", "three"], {"nats": [Cell(1.0, 0.5, 1.5)] * 3}, {})
+    narrow, wide = as_text(table, width=60).splitlines(), as_text(table).splitlines()
+    assert len(wide) == 3 and wide[2].count("1.0000 [0.5000, 1.5000]") == 3
+    assert [line.split()[0] for line in narrow] == ["Scores", "one", "nats", "three", "nats"]
+    assert max(map(len, narrow)) <= 60 and [line.count("[") for line in narrow] == [0, 0, 2, 0, 1]
+
+
+def test_a_correlation_above_its_ceiling_is_explained(report):
+    first = report.items.models[0]
+    for correlation, said in ((0.9, True), (0.7, False), (float("nan"), False)):
+        metrics = {**first.metrics, "expected_reward_correlation": correlation}
+        metrics["expected_reward_correlation_ceiling"] = 0.8
+        above = replace(report.items, models=[replace(first, metrics=metrics)])
+        assert any("above its ceiling, 0.8000" in sentence for sentence in item_findings(above)) == said
+
+
+def test_one_is_not_many(report, html):
+    text = Page(html).text
+    assert "2models" in text and "12items" in text
+    one = replace(report, items=replace(report.items, models=report.items.models[:1]), pairs=None)
+    assert "1model" in Page(report_page(one, "One")).text and "1models" not in Page(report_page(one, "One")).text
+
+
 def test_json_has_no_texts_predictions_or_numbers_that_json_lacks(report, items):
     texts = ["a secret text"] * len(items)
     with_texts = replace(report, items=replace(report.items, items=replace(items, texts=texts)))
@@ -133,7 +179,11 @@ def test_json_has_no_texts_predictions_or_numbers_that_json_lacks(report, items)
     assert "a secret text" not in json.dumps(content) and "category_probs" not in json.dumps(content)
     good = content["items"]["models"]["good"]
     assert good["metrics"]["nats_per_vote"] == report.items.models[0].metrics["nats_per_vote"]
-    assert good["nats_per_vote_interval"]["low"] == report.items.models[0].nats_interval.low
+    intervals = report.items.models[0].intervals
+    assert {name: tuple(interval.values()) for name, interval in good["intervals"].items()} == intervals
+    assert len(intervals) > len(report.items.models[0].metrics) and content["items"]["attainable_nats"]["prior"]
+    of_pairs = next(iter(content["pairs"]["models"].values()))["intervals"]
+    assert set(of_pairs) == set(report.pairs.models[0].metrics)
     assert content["items"]["models"]["flat"]["metrics"]["expected_reward_correlation"] is None
     assert content["items"]["num_annotators"] == 6 and content["notes"][0] == "A note & more."
 

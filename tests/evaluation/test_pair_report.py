@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trl_dprm.evaluation.intervals import Resampling
-from trl_dprm.evaluation.pair_report import JudgedPairs, PairPredictions, pair_report
+from trl_dprm.evaluation.pair_report import OTHER_PAIRS, JudgedPairs, PairPredictions, pair_report
 from trl_dprm.metrics import fit_bradley_terry_scale, mean_interval, pair_metrics, paired_difference
 
 DRAW = np.random.default_rng(4)
@@ -33,12 +33,53 @@ def test_intervals_draw_whole_clusters_of_pairs(report):
         won = 1 / (1 + np.exp(-scale * (rewards[:, 0] - rewards[:, 1])))
         losses.append(-SHARE * np.log(won) - (1 - SHARE) * np.log(1 - won))
     drawn = WEIGHT, PAIRS.clusters, 200, 0.95, 5
-    assert report.models[0].log_loss_interval == pytest.approx(mean_interval(losses[0], *drawn), rel=1e-9)
+    got = report.models[0].intervals["pair_log_loss"]
+    assert (got.low, got.high) == pytest.approx(mean_interval(losses[0], *drawn)[1:], rel=1e-9)
     got, expected = report.models[1].differences["pair_log_loss"], paired_difference(losses[1], losses[0], *drawn)
     assert (got.difference, got.low, got.high) == pytest.approx(
         (expected.difference, expected.low, expected.high), rel=1e-9
     )
     assert report.models[0].differences == {}
+
+
+def test_every_number_has_an_interval_and_its_difference(report):
+    won = (REWARDS[:, 0] > REWARDS[:, 1]).astype(float)
+    (_, low, high) = mean_interval(won, WEIGHT, PAIRS.clusters, 200, 0.95, 5)
+    assert report.models[0].intervals["accuracy"] == (low, high, OTHER_PAIRS)
+    for model in report.models:
+        assert set(model.intervals) == set(model.metrics)
+        assert all(
+            model.intervals[name].low < value < model.intervals[name].high for name, value in model.metrics.items()
+        )
+    accuracy = report.models[1].metrics["accuracy"] - report.models[0].metrics["accuracy"]
+    assert report.models[1].differences["accuracy"].difference == pytest.approx(accuracy, rel=1e-9)
+    assert "margin" not in report.models[1].differences
+
+
+def test_the_interval_of_the_calibration_error_is_that_of_repeated_pairs(report):
+    def error(rows):
+        metrics = pair_metrics(*REWARDS[rows].T, SHARE[rows], WEIGHT[rows], 1.3)
+        return metrics["pair_expected_calibration_error"]
+
+    draw, drawn = np.random.default_rng(5), []
+    for _ in range(200):
+        groups = np.repeat(np.arange(10), np.bincount(draw.integers(10, size=10), minlength=10))
+        drawn.append(error((3 * groups[:, None] + np.arange(3)).ravel()))
+    shift = error(np.arange(30)) - np.mean(drawn)
+    got = report.models[0].intervals["pair_expected_calibration_error"]
+    expected = np.quantile(drawn, [0.025, 0.975]) + shift
+    assert (got.low, got.high) == pytest.approx((max(expected[0], 0.0), expected[1]), rel=1e-9)
+
+
+def test_pairs_without_votes_are_none():
+    weight = np.where(np.arange(30) < 6, 5.0, 0.0)
+    few = pair_report({"a": PairPredictions(REWARDS)}, JudgedPairs(SHARE, weight), resampling=FEW).models[0]
+    alone = pair_report(
+        {"a": PairPredictions(REWARDS[:6])}, JudgedPairs(SHARE[:6], weight[:6]), resampling=FEW
+    ).models[0]
+    assert few.intervals == alone.intervals
+    single = JudgedPairs(SHARE, np.where(np.arange(30) < 1, 5.0, 0.0))
+    assert pair_report({"a": PairPredictions(REWARDS)}, single, resampling=FEW).models[0].intervals == {}
 
 
 def test_a_scale_is_fitted_on_validation_pairs_alone():

@@ -6,7 +6,8 @@ import scipy.special
 import torch
 import torch.nn.functional as F
 
-from trl_dprm.losses import bradley_terry_loss, davidson_loss, win_probability_loss
+from trl_dprm.losses import bradley_terry_loss, davidson_loss, win_probability_loss, win_tie_log_probs
+from trl_dprm.metrics import win_tie_probs
 
 REWARDS = [1.0, 0.5, -1.0, -1.0, -1.5, -3.0]  # the third and the fourth tie
 
@@ -84,6 +85,61 @@ def test_win_probability_against_a_double_loop():
         close(win_probability_loss(chosen[row], rejected[row], REWARDS), -np.log(win))
 
 
+def three_shares(count):
+    """Shares for chosen, tie, rejected, and of them what the loss takes: half of the ties count for the chosen."""
+    shares = np.random.default_rng(0).dirichlet(np.ones(3), count)
+    return shares, torch.from_numpy(shares[:, 0] + shares[:, 1] / 2), torch.from_numpy(shares[:, 1])
+
+
+def test_three_ways_against_a_double_loop():
+    chosen, rejected = random_normal(10, 6, seed=1), random_normal(10, 6, seed=2)
+    shares, share, tie = three_shares(10)
+    for row in range(10):
+        q, r = chosen[row].softmax(-1).tolist(), rejected[row].softmax(-1).tolist()
+        outcomes = [0.0, 0.0, 0.0]
+        for i in range(6):
+            for j in range(6):
+                outcomes[0 if REWARDS[i] > REWARDS[j] else 1 if REWARDS[i] == REWARDS[j] else 2] += q[i] * r[j]
+        reference = -sum(s * np.log(p) for s, p in zip(shares[row], outcomes, strict=True))
+        close(win_probability_loss(chosen[row], rejected[row], REWARDS, share[row], tie[row]), reference)
+        close(win_tie_log_probs(chosen[row], rejected[row], REWARDS).exp(), outcomes)
+
+
+def test_log_probabilities_are_those_of_the_metrics():
+    logits = random_normal(2, 10, 6)
+    close(win_tie_log_probs(*logits, REWARDS).exp(), win_tie_probs(*logits.softmax(-1).numpy(), REWARDS))
+
+
+def test_pairs_whose_ties_are_not_known_keep_the_loss_of_two_ways():
+    logits, (_, share, tie) = random_normal(2, 10, 6).requires_grad_(), three_shares(10)
+    unknown = torch.arange(10) % 2 == 0
+    mixed = win_probability_loss(*logits, REWARDS, share, tie.masked_fill(unknown, torch.nan))
+    close(mixed[unknown], win_probability_loss(*logits, REWARDS, share)[unknown])
+    close(mixed[~unknown], win_probability_loss(*logits, REWARDS, share, tie)[~unknown])
+    assert torch.autograd.grad(mixed.sum(), logits)[0].isfinite().all()
+
+
+def test_three_ways_are_best_where_the_outcomes_are_the_votes():
+    """A descent on the logits of two responses reaches the entropy of the votes, which nothing can go below."""
+    shares, share, tie = np.array([0.6, 0.3, 0.1]), torch.tensor(0.75).double(), torch.tensor(0.3).double()
+    logits = random_normal(2, 6).requires_grad_()
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = win_probability_loss(*logits, REWARDS, share, tie)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert closure().item() == pytest.approx(-(shares * np.log(shares)).sum(), abs=1e-6)
+
+
+def test_without_different_rewards_nothing_can_win():
+    with pytest.raises(ValueError, match="category_rewards are all 1: every pair would be a tie"):
+        win_tie_log_probs(torch.zeros(2), torch.zeros(2), [1.0, 1.0])
+
+
 def test_win_probability_sees_only_the_order_of_rewards():
     chosen, rejected = random_normal(10, 6, seed=1), random_normal(10, 6, seed=2)
     ranks = torch.tensor([5, 4, 3, 3, 2, 1])
@@ -100,10 +156,10 @@ def test_gradients_reach_rewards_scale_and_tie_propensity():
     assert torch.autograd.gradcheck(lambda r, k, nu: davidson_loss(r[0], r[1], nu, share, tie, k), inputs)
 
 
-@pytest.mark.parametrize("share", [None, random_shares(5)])
-def test_win_probability_gradients_through_logits(share):
+@pytest.mark.parametrize(("share", "tie"), [(None, None), (random_shares(5), None), three_shares(5)[1:]])
+def test_win_probability_gradients_through_logits(share, tie):
     logits = random_normal(2, 5, 6).requires_grad_()
-    assert torch.autograd.gradcheck(lambda z: win_probability_loss(z[0], z[1], REWARDS, share), logits)
+    assert torch.autograd.gradcheck(lambda z: win_probability_loss(z[0], z[1], REWARDS, share, tie), logits)
 
 
 @pytest.mark.parametrize("extreme", [1e4, 1e30])
@@ -115,6 +171,7 @@ def test_extreme_logits_and_rewards_give_finite_losses_and_gradients(extreme):
     rewards, share = torch.tensor([-extreme, extreme], requires_grad=True), torch.tensor(0.9)
     for loss, leaf in [
         (win_probability_loss(logits[0], logits[1], REWARDS, share), logits),
+        (win_probability_loss(logits[0], logits[1], REWARDS, share, torch.tensor(0.1)), logits),
         (bradley_terry_loss(rewards[0], rewards[1], chosen_vote_share=share), rewards),
         (davidson_loss(rewards[0], rewards[1], 1.0, share, torch.tensor(0.1)), rewards),
     ]:

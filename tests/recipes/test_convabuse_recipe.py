@@ -461,5 +461,8 @@ def test_one_command_trains_everything_and_opens_the_test_votes_last(recipe, bac
     assert len(pairs) == 2 * 15 + 1
     assert np.isfinite(pairs[pairs["recalibrated"]]["three_way_nats"]).all()
     report = json.loads(tmp_path.joinpath("run", "table.json").read_text())
-    assert report["attainable_nats"]["all items"]["low"] > 0
+    assert 0 < report["attainable_nats"]["all items"]["low"] < report["attainable_nats"]["all items"]["high"]
+    prior = report["prior_of_attainable_nats"]
+    assert prior in rows.loc["all items"].index.get_level_values("method") and not prior.startswith("best_constant")
+    assert f", around {recipe.presentation.NAMES.get(prior, prior.replace('_', ' '))}; correlation" in markdown
     assert tmp_path.joinpath("run", "table.png").stat().st_size > 0

@@ -11,11 +11,11 @@ import torch
 from crowd_recipes import write_judgments
 from recipe_modules import RECIPES
 from scipy.special import expit
-from scipy.stats import chi2
+from scipy.stats import chi2, ttest_1samp
 
 sys.path.append(str(RECIPES))
 
-from crowds import convabuse, ratings, saved, simulated, training
+from crowds import convabuse, intervals, ratings, saved, simulated, training
 
 VOTES = np.array([[4, -1, 0, 2, 2], [1, 1, 3, 3, -1], [0, 0, -1, -1, -1]])
 
@@ -31,8 +31,17 @@ def test_thinning_takes_votes_of_the_item_and_no_others():
 
 
 def test_examples_in_the_documentation():
-    result = doctest.testmod(ratings)
-    assert result.attempted and not result.failed
+    for module in (ratings, intervals):
+        result = doctest.testmod(module)
+        assert result.attempted and not result.failed
+
+
+def test_intervals_are_those_of_a_t_test():
+    runs = pd.DataFrame({"method": list("aaaabb"), "error": [0.1, 0.4, 0.2, np.nan, 0.3, np.nan]})
+    rows = intervals.mean_and_half_width(runs.groupby("method"))
+    low, high = ttest_1samp([0.1, 0.4, 0.2], 0).confidence_interval(0.95)
+    assert rows.loc["a"].tolist() == pytest.approx([(low + high) / 2, (high - low) / 2, 4])
+    assert rows.loc["b", "error"] == 0.3 and np.isnan(rows.loc["b", "error_half_width"])
 
 
 def test_thinning_draws_every_vote_equally_often():
@@ -122,7 +131,7 @@ def test_weights_of_the_lowest_loss_are_kept():
     assert model.weight.item() == 2.0
 
 
-def test_pairs_put_the_higher_mean_first():
+def test_pairs_put_the_higher_mean_first(tokenizer):
     texts = pd.DataFrame({"prompt": "p ", "completion": list("abcdefgh")})
     counts = np.array([[0, 0, 0, 0, 2], [1, 0, 1, 0, 0], [0, 2, 0, 0, 0], [0, 0, 0, 0, 1], *np.eye(5)[1:]])
     judged = training.JudgedTexts(texts, counts)
@@ -130,11 +139,16 @@ def test_pairs_put_the_higher_mean_first():
     np.testing.assert_allclose(judged.mean_rewards(simulated.CATEGORIES), by_hand)
     means = dict(zip("p " + texts["completion"], by_hand, strict=True))
     for seed in range(5):
-        pairs = list(training.preference_pairs(judged, simulated.CATEGORIES, seed))
+        pairs = training.preference_pairs(judged, simulated.CATEGORIES, tokenizer, seed)
         assert 0 < len(pairs) <= 8
-        assert all(means[pair["chosen"]] > means[pair["rejected"]] for pair in pairs)
+        for pair in pairs:
+            chosen, rejected = (
+                tokenizer.decode(pair[f"{side}_ids"], skip_special_tokens=True) for side in ("chosen", "rejected")
+            )
+            assert means[chosen] > means[rejected]
     with pytest.raises(ValueError, match="of 8 items no two that met have different mean ratings"):
-        training.preference_pairs(training.JudgedTexts(texts, np.eye(5)[[2] * 8]), simulated.CATEGORIES, 0)
+        alike = training.JudgedTexts(texts, np.eye(5)[[2] * 8])
+        training.preference_pairs(alike, simulated.CATEGORIES, tokenizer, 0)
 
 
 def test_runs_with_other_options_do_not_mix(tmp_path):

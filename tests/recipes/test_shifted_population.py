@@ -9,6 +9,7 @@ import pytest
 from crowd_recipes import many_judgments, write_judgments
 from recipe_modules import recipe_modules
 from scipy.special import log_softmax, softmax
+from scipy.stats import ttest_1samp
 from tiny_models import tiny_stock_model
 
 LEVEL = {-3: 0, -2: 1, -1: 2, 0: 3, 1: 4}
@@ -166,27 +167,32 @@ def test_every_update_gives_distributions(recipe, old):
 def test_differences_are_paired_by_draw_and_replication(recipe):
     base = {"crowd": "convabuse", "items": "other items", "new_votes": 10}
     values = [
-        ("a", 0, "no_update", 1.0),
-        ("a", 1, "no_update", 2.0),
-        ("a", 0, "bias_map", 0.5),
-        ("a", 1, "bias_map", 1.9),
-        ("a", 0, "continued", 1.2),
-        ("b", 0, "no_update", 3.0),
-        ("b", 1, "no_update", 3.0),
-        ("b", 0, "bias_map", 3.1),
-        ("b", 1, "bias_map", 3.3),
-        ("b", 0, "continued", 2.0),
+        ("a", 0, 0, "no_update", 1.0),
+        ("a", 0, 1, "no_update", 2.0),
+        ("a", 0, 0, "bias_map", 0.5),
+        ("a", 0, 1, "bias_map", 1.9),
+        ("a", 0, 0, "continued", 1.2),
+        ("a", 1, 0, "no_update", 5.0),
+        ("a", 1, 0, "bias_map", 5.0),
+        ("b", 0, 0, "no_update", 3.0),
+        ("b", 0, 1, "no_update", 3.0),
+        ("b", 0, 0, "bias_map", 3.1),
+        ("b", 0, 1, "bias_map", 3.3),
+        ("b", 0, 0, "continued", 2.0),
     ]
     runs = pd.DataFrame(
-        base | {"replication": name, "draw": draw, "method": method} | dict.fromkeys(recipe.table.MEASURES, value)
-        for name, draw, method, value in values
+        base
+        | {"replication": name, "seed": seed, "draw": draw, "method": method}
+        | dict.fromkeys(recipe.table.MEASURES, value)
+        for name, seed, draw, method, value in values
     )
     rows = recipe.table.compared(runs).set_index("method")
-    assert rows.loc["bias_map", "nats_per_vote_difference"] == pytest.approx((-0.3 + 0.2) / 2)
-    assert rows.loc["bias_map", "nats_per_vote_difference_spread"] == pytest.approx(np.std([-0.3, 0.2], ddof=1))
+    assert rows.loc["bias_map", "nats_per_vote_difference"] == pytest.approx((-0.2 + 0.2) / 2)
+    low, high = ttest_1samp([-0.2, 0.2], 0).confidence_interval()
+    assert rows.loc["bias_map", "nats_per_vote_difference_half_width"] == pytest.approx((high - low) / 2)
     assert rows.loc["bias_map", "nats_per_vote_better"] == 1
     assert rows.loc["continued", "nats_per_vote_difference"] == pytest.approx((0.2 - 1.0) / 2)
-    assert rows.loc["no_update", "nats_per_vote"] == pytest.approx((1.5 + 3.0) / 2)
+    assert rows.loc["no_update", "nats_per_vote"] == pytest.approx((8 / 3 + 3.0) / 2)
 
 
 def test_a_whole_run(recipe, arguments):
@@ -201,10 +207,10 @@ def test_a_whole_run(recipe, arguments):
     for name in ("updates.png", "groups.png"):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
 
-    saved = np.load(folder / "results" / "convabuse" / "Annotator0-seed-0" / "old.npz")
-    nats = [-np.mean((saved["test_probs"] * log_softmax(saved["test_logits"], axis=1)).sum(axis=1))]
-    saved = np.load(folder / "results" / "convabuse" / "Annotator2-seed-0" / "old.npz")
-    nats += [-np.mean((saved["test_probs"] * log_softmax(saved["test_logits"], axis=1)).sum(axis=1))]
+    nats = []
+    for replication in ("Annotator0-seed-0", "Annotator0-seed-1", "Annotator2-seed-0", "Annotator2-seed-1"):
+        saved = np.load(folder / "results" / "convabuse" / replication / "old.npz")
+        nats.append(-np.mean((saved["test_probs"] * log_softmax(saved["test_logits"], axis=1)).sum(axis=1)))
     before = rows[(rows["crowd"] == "convabuse") & (rows["method"] == "no_update")]
     np.testing.assert_allclose(before["nats_per_vote"], np.mean(nats))
 

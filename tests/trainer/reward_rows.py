@@ -60,7 +60,7 @@ def pairs(count, seed=0):
 
 
 def mixture(num_judged, num_pairs, seed=0):
-    """Both kinds, shuffled; pairs with margins, vote shares and distributions on some sides, and uneven weights."""
+    """Both kinds, shuffled; pairs with margins, vote shares and uneven weights, some with ties and distributions."""
     generator = random.Random(seed)
     ranked = pair_rows(num_pairs, seed)
     for place, row in enumerate(ranked):
@@ -69,8 +69,8 @@ def mixture(num_judged, num_pairs, seed=0):
             "chosen_vote_share": 1 - 0.1 * (place % 4),
             "vote_weight": 1.0 + place % 3,
         }
-        if place % 2:
-            row["chosen_target_probs"] = [0.0, 0.1, 0.2, 0.3, 0.4]
+        row["tie_vote_share"] = 0.1 * (place % 4) if place % 4 > 1 else None
+        row["chosen_target_probs"] = [0.0, 0.1, 0.2, 0.3, 0.4] if place % 2 else None
     rows = concatenate_datasets([Dataset.from_list(judged_rows(num_judged, seed)), Dataset.from_list(ranked)])
     order = list(range(len(rows)))
     generator.shuffle(order)

@@ -118,6 +118,14 @@ BAD_ROWS = {
         PAIR | {"chosen_vote_share": 1.5},
         r"Row 2, column `chosen_vote_share`: 1.5 is not a share between 0 and 1",
     ),
+    "more ties than are left": (
+        PAIR | {"chosen_vote_share": 0.9, "tie_vote_share": 0.4},
+        r"Row 2: `tie_vote_share` is 0.4 but `chosen_vote_share` 0.9.* lies between 0.2 and 0.8. Add half of the ties",
+    ),
+    "ties without the share that counts half of them": (
+        PAIR | {"tie_vote_share": 0.1},
+        r"Row 2: `tie_vote_share` is 0.1 but `chosen_vote_share` 1\.",
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """Evaluation is one measurement of the whole set."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -81,6 +82,32 @@ def test_every_distance_is_logged_whichever_loss_trained(make_trainer, spread_re
         assert metrics[f"eval_{name}"] == pytest.approx(value, rel=1e-6, abs=1e-8), name
 
 
+def test_three_way_nats_by_a_loop(make_trainer, spread_rewards):
+    data = mixture(5, 9)
+    trainer = spread_rewards(make_trainer(data, data, ranking_loss="win_probability"))
+    metrics = trainer.evaluate()
+    predictions = trainer.predict(data).predictions
+    nats, votes, asked = 0.0, 0.0, 0
+    for row, logits in zip(data, predictions["category_logits"], strict=True):
+        if row["tie_vote_share"] is None:
+            continue
+        asked += 1
+        chosen, rejected = torch.from_numpy(logits).double().softmax(-1).tolist()
+        win, alike = (
+            sum(q * r for i, q in enumerate(chosen) for j, r in enumerate(rejected) if which(i, j))
+            for which in (lambda i, j: i > j, lambda i, j: i == j)
+        )
+        half, weight = row["tie_vote_share"] / 2, row["vote_weight"]
+        nats -= weight * (row["chosen_vote_share"] - half) * math.log(win)
+        nats -= weight * 2 * half * math.log(alike)
+        nats -= weight * (1 - row["chosen_vote_share"] - half) * math.log(1 - win - alike)
+        votes += weight
+    assert asked == 4
+    assert metrics["eval_three_way_nats"] == pytest.approx(nats / votes, rel=1e-6)
+    trainer.args.ranking_loss = "bradley_terry"
+    assert "eval_three_way_nats" not in trainer.evaluate()
+
+
 def test_what_compute_metrics_receives(make_trainer, spread_rewards):
     data = mixture(5, 6)
     received = []
@@ -100,7 +127,7 @@ def test_what_compute_metrics_receives(make_trainer, spread_rewards):
         "category_logits": (11, 2, 5),
         "target_probs": (11, 2, 5),
         "target_weight": (11, 2),
-        **dict.fromkeys(("is_pair", "pair_weight", "chosen_vote_share", "margin", "row"), (11,)),
+        **dict.fromkeys(("is_pair", "pair_weight", "chosen_vote_share", "tie_vote_share", "margin", "row"), (11,)),
     }
     assert labels["row"].tolist() == list(range(11))
     prepared = trainer.eval_dataset

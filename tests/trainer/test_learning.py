@@ -135,6 +135,34 @@ def test_scale_in_training(make_trainer):
     assert scales[2] == 1
 
 
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [
+        ({"lr_scheduler_type": "linear"}, [1, 0.75, 0.5, 0.25]),
+        ({"lr_scheduler_type": "linear", "warmup_steps": 2}, [0, 0.5, 1, 0.5]),
+        ({"lr_scheduler_type": "constant"}, [1, 1, 1, 1]),
+        ({"lr_scheduler_type": "linear", "learning_rate": 0.0}, [1, 1, 1, 1]),
+    ],
+    ids=["linear", "warmup", "constant", "a model at rest"],
+)
+def test_scale_s_steps_follow_the_schedule(make_trainer, monkeypatch, schedule, shares):
+    steps = []
+
+    def step(scale, accelerator, share):
+        before, gradient = scale.value.item(), scale.gradient.item()
+        stepped(scale, accelerator, share)
+        steps.append((share, math.log(scale.value.item() / before), gradient))
+
+    stepped = BradleyTerryScale.step
+    monkeypatch.setattr(BradleyTerryScale, "step", step)
+    trainer = make_trainer(pairs(16), **(LEARNING | {"max_steps": 4, **schedule}))
+    trainer.train()
+    assert [share for share, *_ in steps] == pytest.approx(shares)
+    for share, taken, gradient in steps:
+        assert taken == pytest.approx(-1.0 * share * gradient, abs=1e-6)
+    assert all(gradient for *_, gradient in steps)
+
+
 def test_win_probability_loss_learns_and_leaves_the_scale(make_trainer):
     trainer = make_trainer(*DATA["pairs"], ranking_loss="win_probability", **(LEARNING | {"max_steps": 30}))
     trainer.train()

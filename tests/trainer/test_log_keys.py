@@ -36,6 +36,7 @@ def logged(make_trainer):
     trainer.evaluate()  # before training, as a baseline: the only time that transformers reports the preparation
     trainer.train()
     trainer.evaluate()
+    make_trainer(data, data, callbacks=[callback], ranking_loss="win_probability").evaluate()
     return callback.keys
 
 

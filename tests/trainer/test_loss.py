@@ -40,12 +40,16 @@ def double_loop(batch, outputs, ranking_weight, scale, win_probability=False):
             continue
         share, weight = batch["chosen_vote_share"][row].item(), batch["pair_weight"][row].item()
         if win_probability:
-            win = sum(
-                a * b * (1.0 if REWARDS[i] > REWARDS[j] else 0.5 if i == j else 0.0)
-                for i, a in enumerate(probs[row])
-                for j, b in enumerate(probs[second])
+            win, alike = (
+                sum(a * b for i, a in enumerate(probs[row]) for j, b in enumerate(probs[second]) if which(i, j))
+                for which in (lambda i, j: i > j, lambda i, j: i == j)
             )
-            loss = -share * math.log(win) - (1 - share) * math.log(1 - win)
+            ties = batch["tie_vote_share"][row].item()
+            if math.isnan(ties):
+                loss = -share * math.log(win + alike / 2) - (1 - share) * math.log(1 - win - alike / 2)
+            else:
+                votes = {win: share - ties / 2, alike: ties, 1 - win - alike: 1 - share - ties / 2}
+                loss = -sum(part * math.log(probability) for probability, part in votes.items())
         else:
             x = scale * (rewards[row] - rewards[second]) - batch["margin"][row].item()
             loss = -share * log_sigmoid(x) - (1 - share) * log_sigmoid(-x)
@@ -186,8 +190,8 @@ def test_gradient_checkpointing_changes_no_gradient(make_trainer):
 
 
 def test_batch_of_mixed_rows():
-    row = {"pair_weight": 2.0, "chosen_vote_share": 0.8, "margin": 0.1, "row": 4}
-    single = {"pair_weight": 0.0, "chosen_vote_share": 1.0, "margin": 0.0, "row": 5}
+    row = {"pair_weight": 2.0, "chosen_vote_share": 0.8, "tie_vote_share": 0.4, "margin": 0.1, "row": 4}
+    single = {"pair_weight": 0.0, "chosen_vote_share": 1.0, "tie_vote_share": math.nan, "margin": 0.0, "row": 5}
     batch = DataCollatorForDistributionalPreference(pad_token_id=9)(
         [
             single | {"response_ids": [[1]], "response_target_probs": [[0.5, 0.5]], "response_target_weight": [3.0]},

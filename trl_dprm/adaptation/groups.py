@@ -9,7 +9,7 @@ import numpy as np
 from ..models.distributions import PROBABILITY_TOLERANCE
 from ..preferences.vote_arrays import as_probs, as_rewards
 from .logit_map import LogitMap
-from .map_fitting import fit_logit_map
+from .map_fitting import MAP_KINDS, fit_logit_map
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class GroupMaps:
 
     Attributes:
         group_names (`list[str]`): G names.
+        kinds (`list[str]`): of each group's own map on top of the shared one; `"identity"` keeps the shared one.
         shared ([`LogitMap`]): fitted to the votes of all groups together.
         maps (`list` of [`LogitMap`]): one per group, from the model's logits.
         num_votes (`np.ndarray` of shape `(G,)`): votes that each rests on.
     """
 
     group_names: list[str]
+    kinds: list[str]
     shared: LogitMap
     maps: list[LogitMap]
     num_votes: np.ndarray
@@ -44,10 +46,11 @@ def fit_group_maps(
     category_logits,
     group_counts,
     group_names: Sequence[str],
-    kind: Literal["identity", "temperature", "bias", "matrix"] = "bias",
+    kind: Literal["identity", "temperature", "bias", "matrix"] | Sequence[str] = "bias",
     prior_weight: float | Literal["auto"] = "auto",
     with_bias: bool = True,
     prior_strength: float | None = None,
+    shared_kind: Literal["identity", "temperature", "bias", "matrix"] | None = None,
 ) -> GroupMaps:
     """Fit one map to all votes, and on top of it one to each group's, shrunk towards the shared one.
 
@@ -58,13 +61,16 @@ def fit_group_maps(
         category_logits (array of shape `(N, K)`): the model's logits or log-probabilities.
         group_counts (array of shape `(G, N, K)`): each group's votes; rows of zeros are allowed.
         group_names (sequence of `str`): G distinct names.
-        kind, prior_weight, with_bias, prior_strength: as for [`fit_logit_map`], of the shared map and of the groups'.
+        kind (`str`, or sequence of G `str`): of the groups' own maps, one for all groups or one for each; a group of
+            kind `"identity"` keeps the shared map.
+        prior_weight, with_bias, prior_strength: as for [`fit_logit_map`], of the shared map and of the groups'.
+        shared_kind (`str`, *optional*): of the shared map; by default `kind`, if that is one for all groups.
 
     Returns:
         [`GroupMaps`]
 
     Raises:
-        ValueError: for bad arrays or options, other numbers of names than groups, or no votes at all.
+        ValueError: for bad arrays or options, other numbers of names or kinds than groups, or no votes at all.
 
     Source: [ours].
 
@@ -80,13 +86,22 @@ def fit_group_maps(
             f"group_counts has shape {counts.shape} for the groups {names}; give (G, N, K), and one distinct name per "
             "group."
         )
-    options = {"kind": kind, "prior_weight": prior_weight, "with_bias": with_bias, "prior_strength": prior_strength}
-    shared = fit_logit_map(category_logits, counts.sum(0), **options).logit_map
+    kinds = [kind] * len(names) if isinstance(kind, str) else list(kind)
+    if len(kinds) != len(names) or (shared_kind is None and not isinstance(kind, str)):
+        raise ValueError(
+            f"kind is {kind!r} for the groups {names}, and shared_kind {shared_kind!r}; give one of "
+            f"{', '.join(MAP_KINDS)}, or one of them for each group and a shared_kind."
+        )
+    options = {"prior_weight": prior_weight, "with_bias": with_bias, "prior_strength": prior_strength}
+    shared = fit_logit_map(category_logits, counts.sum(0), shared_kind or kind, **options).logit_map
     logits = shared.apply(category_logits)
-    own = [
-        fit_logit_map(logits, votes, **options).logit_map.after(shared) if votes.any() else shared for votes in counts
-    ]
-    return GroupMaps(names, shared, own, counts.sum((1, 2)))
+
+    def own(votes, kind) -> LogitMap:
+        if kind == "identity" or not votes.any():
+            return shared
+        return fit_logit_map(logits, votes, kind, **options).logit_map.after(shared)
+
+    return GroupMaps(names, kinds, shared, list(map(own, counts, kinds)), counts.sum((1, 2)))
 
 
 def post_stratified_probs(group_probs, shares) -> np.ndarray:

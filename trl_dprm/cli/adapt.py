@@ -9,9 +9,19 @@ from typing import Literal
 import numpy as np
 from datasets import Dataset
 
-from ..adaptation import MAP_KINDS, Adaptation, LogitMap, VotedItems, adapt, fold_logit_map, gather_votes
+from ..adaptation import (
+    MAP_KINDS,
+    Adaptation,
+    GroupAdaptation,
+    LogitMap,
+    VotedItems,
+    adapt,
+    adapt_groups,
+    fold_logit_map,
+    gather_votes,
+)
 from ..adaptation.vote_rows import TEXT_COLUMNS
-from ..hub.adapted_card import adaptation_table, adapted_card, group_table
+from ..hub.adapted_card import adaptation_table, adapted_card, group_table, group_verdicts
 from ..hub.folded_checkpoint import stored_head, write_folded_checkpoint
 from ..hub.stored_dprm import stored_config
 from ..hub.whole_folder import whole_folder
@@ -19,7 +29,7 @@ from ..models import DPRMConfig
 from ..trainer.reading import naming_source, read_split
 from ..trainer.scoring import score_dataset
 from .adapted_files import ITEMS_FILE, write_item_posteriors, write_report
-from .adapted_groups import GROUPS_FILE, AdaptedGroups, adapt_groups, population_shares, write_group_predictions
+from .adapted_groups import GROUPS_FILE, population_shares, write_group_predictions
 from .checkpoint import CheckpointArguments, default_device, load_checkpoint
 from .parsing import CommandParser, errors_as_messages
 
@@ -42,8 +52,9 @@ class AdaptArguments:
         metadata={
             "help": "Map of the category logits: `temperature` (one factor: recalibration, on validation votes), "
             "`bias` (other categories are liked more), `matrix` (both and more), `identity` (none), or `auto`: the "
-            "one with the fewest nats per vote in cross-validation on the new votes. Heads without biases, as "
-            "decoders have them, take `temperature`, and `matrix` without biases."
+            "one with the fewest nats per vote in cross-validation on the new votes; if it gains nothing once this "
+            "choice is held out too, nothing is changed. Heads without biases, as decoders have them, take "
+            "`temperature`, and `matrix` without biases."
         },
     )
     prior_weight: str = field(
@@ -57,10 +68,14 @@ class AdaptArguments:
         default=None,
         metadata={"help": "Votes that the model is worth on one item. Default: refitted, or else the checkpoint's."},
     )
-    num_folds: int = field(default=10, metadata={"help": "Folds of the cross-validation over items."})
+    num_folds: int = field(default=10, metadata={"help": "Folds of the cross-validation over texts."})
     seed: int = field(default=0, metadata={"help": "Of the deal into folds."})
     group_column: str | None = field(
-        default=None, metadata={"help": "Column that says which group of annotators voted: also fits a map for each."}
+        default=None,
+        metadata={
+            "help": "Column that says which group of annotators voted: also fits a map for each, on top of that of "
+            "all. With `--map auto` their votes choose its kind, and a group that gains nothing keeps that of all."
+        },
     )
     population_shares: str | None = field(
         default=None,
@@ -121,12 +136,13 @@ def _adapt(checkpoint: CheckpointArguments, arguments: AdaptArguments) -> None:
         adaptation = adapt(logits, voted.target_counts, arguments.map, **options)
         groups = None
         if voted.group_names:
-            groups = adapt_groups(logits, voted, adaptation, arguments.map, options)
+            votes = voted.group_counts, voted.group_names
+            groups = adapt_groups(logits, *votes, adaptation.fitted.kind, arguments.map, **options)
             other_logits = logits
             if other_texts is not None:
                 other_logits = _category_log_probs(model, tokenizer, other_texts, arguments.batch_size)
             write_group_predictions(
-                folder / GROUPS_FILE, other_texts or texts, groups, other_logits, config.category_rewards, shares
+                folder / GROUPS_FILE, other_texts or texts, groups.maps, other_logits, config.category_rewards, shares
             )
         _check_fold(model, tokenizer, texts, logits, adaptation.fitted.logit_map)
         strength = _write_checkpoint(folder, checkpoint, arguments, config, adaptation, voted, groups)
@@ -208,32 +224,39 @@ def _write_checkpoint(folder: Path, checkpoint, arguments, config, adaptation: A
     strength = _first(arguments.prior_strength, refitted, config.prior_strength)
     config.prior_strength = refitted
     name = Path(arguments.output_dir).resolve().name
-    card = adapted_card(
-        config, name, checkpoint.model, adaptation, voted.num_annotators, groups and groups.nats, checkpoint.revision
-    )
+    card = adapted_card(config, name, checkpoint.model, adaptation, voted.num_annotators, groups, checkpoint.revision)
     card.save(folder / "README.md")
     write_report(folder, config, adaptation, groups, voted.num_annotators)
     return strength
 
 
-def _print(adaptation: Adaptation, groups: AdaptedGroups | None, strength, config: DPRMConfig, arguments) -> None:
-    fitted = adaptation.fitted
+def _print(adaptation: Adaptation, groups: GroupAdaptation | None, strength, config: DPRMConfig, arguments) -> None:
+    fitted, folder = adaptation.fitted, Path(arguments.output_dir)
     print(f"{fitted.num_votes:,.10g} votes on {fitted.num_items:,} texts")
-    for kind, nats in adaptation.nats_by_kind.items():
-        print(f"  {kind:<12}{nats:.4f} nats per held-out vote{' (chosen)' if kind == fitted.kind else ''}")
+    _print_kinds(adaptation.nats_by_kind, adaptation.dropped_kind or fitted.kind)
     print(adaptation_table(adaptation, config.category_names))
     print(adaptation.verdict)
     if groups is not None:
-        print(group_table(groups.nats))
-        print(f"Predictions of the groups: {Path(arguments.output_dir) / GROUPS_FILE}")
+        of_all = " (none)" if fitted.logit_map.is_identity else ""
+        print(f"\nGroups: the map of all{of_all}, or an own one on top of it; nats per vote of the group, held out")
+        _print_kinds(groups.nats_by_kind, groups.kind)
+        print(group_table(groups))
+        print(group_verdicts(groups))
+        print(f"Predictions of the groups: {folder / GROUPS_FILE}\n")
     if strength is None:
         print(
             f"No {ITEMS_FILE}: how many votes the model is worth on an item is not known, and these votes are too few "
             "to say. Give `--prior_strength`."
         )
     else:
-        print(f"Posteriors of the items (the model counts as {strength:.3g} votes): {ITEMS_FILE}")
-    print(f"Adapted model: {arguments.output_dir}")
+        print(f"Votes and posteriors of the items (the model counts as {strength:.3g} votes): {folder / ITEMS_FILE}")
+    print(f"{'Model, unchanged' if fitted.logit_map.is_identity else 'Adapted model'}: {folder}")
+
+
+def _print_kinds(nats_by_kind: dict[str, float], best: str) -> None:
+    """What each kind of map that was tried is worth."""
+    for kind, nats in nats_by_kind.items():
+        print(f"  {kind:<12}{nats:.4f} nats per held-out vote{' (fewest)' if kind == best else ''}")
 
 
 if __name__ == "__main__":

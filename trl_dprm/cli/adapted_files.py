@@ -5,9 +5,9 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from ..adaptation import Adaptation, LogitMap, VotedItems, item_posteriors
+from ..adaptation import Adaptation, GroupAdaptation, LogitMap, VotedItems, item_posteriors
+from ..metrics import PairedDifference
 from ..models import DPRMConfig
-from .adapted_groups import AdaptedGroups
 
 REPORT_FILE = "adaptation.json"
 ITEMS_FILE = "item_posteriors.parquet"
@@ -16,7 +16,7 @@ ITEMS_FILE = "item_posteriors.parquet"
 def write_item_posteriors(
     path: Path, texts: Dataset, adaptation: Adaptation, voted: VotedItems, prior_strength: float
 ) -> None:
-    """Write the items with their posteriors, in the columns that training takes.
+    """Write the items with their votes, as training takes them, and with their posteriors beside them.
 
     Args:
         path (`Path`): The Parquet file.
@@ -32,7 +32,11 @@ def write_item_posteriors(
 
 
 def write_report(
-    folder: Path, config: DPRMConfig, adaptation: Adaptation, groups: AdaptedGroups | None, num_annotators: int | None
+    folder: Path,
+    config: DPRMConfig,
+    adaptation: Adaptation,
+    groups: GroupAdaptation | None,
+    num_annotators: int | None,
 ) -> None:
     """Write the map, what it rests on and what it is worth, as JSON.
 
@@ -40,10 +44,10 @@ def write_report(
         folder (`Path`): Where to.
         config ([`DPRMConfig`]): Of the adapted model.
         adaptation ([`~trl_dprm.adaptation.Adaptation`]): The fit.
-        groups ([`AdaptedGroups`], *optional*): The groups' maps.
+        groups ([`~trl_dprm.adaptation.GroupAdaptation`], *optional*): The groups' maps.
         num_annotators (`int`, *optional*): Of the new votes.
     """
-    fitted, change = adaptation.fitted, adaptation.change
+    fitted = adaptation.fitted
     content = {
         "category_names": config.category_names,
         "kind": fitted.kind,
@@ -55,20 +59,35 @@ def write_report(
         "num_annotators": num_annotators,
         "nats_by_kind": adaptation.nats_by_kind,
         "nats_before": adaptation.nats_before,
-        "change": change and {"difference": change.difference, "low": change.low, "high": change.high},
+        "dropped_kind": adaptation.dropped_kind,
+        "change": _as_dict(adaptation.change),
         "verdict": adaptation.verdict,
         "prior_strength": config.prior_strength,
     }
     if groups is not None:
+        content["group_kind"], content["group_nats_by_kind"] = groups.kind, groups.nats_by_kind
         content["groups"] = {
-            name: {
+            worth.name: {
                 "map": _as_lists(logit_map),
-                **dict(zip(("votes", "nats_before", "nats_shared", "nats"), nats, strict=True)),
+                "kind": worth.kind,
+                "dropped_kind": worth.dropped_kind,
+                "num_items": worth.num_items,
+                "num_votes": worth.num_votes,
+                "nats_before": worth.nats_before,
+                "nats_shared": worth.nats_shared,
+                "nats_own": worth.nats_own,
+                "own_change": _as_dict(worth.own_change),
+                "change": _as_dict(worth.change),
+                "verdict": worth.verdict,
             }
-            for (name, nats), logit_map in zip(groups.nats.items(), groups.maps.maps, strict=True)
+            for worth, logit_map in zip(groups.worth, groups.maps.maps, strict=True)
         }
     (folder / REPORT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _as_lists(logit_map: LogitMap) -> dict:
     return {"matrix": logit_map.matrix.tolist(), "bias": logit_map.bias.tolist()}
+
+
+def _as_dict(change: PairedDifference | None) -> dict | None:
+    return change and {"difference": change.difference, "low": change.low, "high": change.high}

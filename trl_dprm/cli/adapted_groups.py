@@ -1,75 +1,15 @@
-"""Groups of annotators in `trl-dprm adapt`: a map for each, other populations, and the group worst served."""
+"""Groups of annotators in `trl-dprm adapt`: what each would say, other populations, and the group worst served."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 
-from ..adaptation import (
-    Adaptation,
-    GroupMaps,
-    VotedItems,
-    fit_group_maps,
-    held_out_group_probs,
-    post_stratified_probs,
-    worst_group_reward,
-)
+from ..adaptation import GroupMaps, post_stratified_probs, worst_group_reward
 from ..models.distributions import PROBABILITY_TOLERANCE
 
 GROUPS_FILE = "group_predictions.parquet"
-
-
-@dataclass(frozen=True)
-class AdaptedGroups:
-    """The groups' maps, and what they are worth.
-
-    Attributes:
-        maps ([`~trl_dprm.adaptation.GroupMaps`]): one per group.
-        nats (`dict[str, tuple]`): by group its votes, and nats per vote of the model as it was, and on held-out votes
-            of the map of all groups and of the group's own.
-    """
-
-    maps: GroupMaps
-    nats: dict[str, tuple[float, float, float, float]]
-
-
-def adapt_groups(
-    category_logits: np.ndarray, voted: VotedItems, adaptation: Adaptation, kind: str, options: dict
-) -> AdaptedGroups:
-    """Fit a map for each group, and hold votes out to see what it is worth.
-
-    Args:
-        category_logits (`np.ndarray` of shape `(N, K)`): Of the model.
-        voted ([`~trl_dprm.adaptation.VotedItems`]): With groups.
-        adaptation ([`~trl_dprm.adaptation.Adaptation`]): The map of all.
-        kind (`str`): As asked for. With `"auto"` the groups' maps are of the kind chosen for all; where that is none,
-            biases, or a matrix without them.
-        options (`dict`): The other arguments of [`~trl_dprm.adaptation.adapt`].
-
-    Raises:
-        ValueError: for a group whose rows hold no votes.
-    """
-    silent = [name for name, counts in zip(voted.group_names, voted.group_counts, strict=True) if not counts.any()]
-    if silent:
-        raise ValueError(f"The group {silent[0]!r} has rows but no votes: remove them.")
-    if kind == "auto":
-        kind = adaptation.fitted.kind
-        if kind == "identity":
-            kind = "bias" if options["with_bias"] else "matrix"
-    fit = {name: value for name, value in options.items() if name not in ("num_folds", "seed")}
-    arguments = category_logits, voted.group_counts, voted.group_names, kind
-    own = np.log(held_out_group_probs(*arguments, **options))
-    before = category_logits - np.log(np.exp(category_logits).sum(1, keepdims=True))
-    nats = {}
-    for place, name in enumerate(voted.group_names):
-        counts = voted.group_counts[place]
-        predictions = before, adaptation.category_log_probs, own[place]
-        nats[name] = (counts.sum(), *(-(counts * log_probs).sum() / counts.sum() for log_probs in predictions))
-    return AdaptedGroups(
-        fit_group_maps(*arguments, **fit), {name: tuple(map(float, numbers)) for name, numbers in nats.items()}
-    )
 
 
 def population_shares(text: str | None, group_names: Sequence[str]) -> np.ndarray | None:
@@ -115,7 +55,7 @@ def population_shares(text: str | None, group_names: Sequence[str]) -> np.ndarra
 def write_group_predictions(
     path: Path,
     texts: Dataset,
-    groups: AdaptedGroups,
+    maps: GroupMaps,
     category_logits: np.ndarray,
     category_rewards: Sequence[float],
     shares: np.ndarray | None,
@@ -125,17 +65,17 @@ def write_group_predictions(
     Args:
         path (`Path`): The Parquet file.
         texts ([`~datasets.Dataset`] of N rows): The texts.
-        groups ([`AdaptedGroups`]): The maps.
+        maps ([`~trl_dprm.adaptation.GroupMaps`]): One per group.
         category_logits (`np.ndarray` of shape `(N, K)`): The model's, of the texts.
         category_rewards (sequence of K floats): Of the model.
         shares (`np.ndarray` of shape `(G,)`, *optional*): Of the groups in the population.
     """
-    probs = groups.maps.group_probs(category_logits)
+    probs = maps.group_probs(category_logits)
     worst, place = worst_group_reward(probs, category_rewards)
     columns = {
-        "group_names": [groups.maps.group_names] * len(texts),
+        "group_names": [maps.group_names] * len(texts),
         "group_probs": probs.swapaxes(0, 1).tolist(),
-        "worst_group": [groups.maps.group_names[g] for g in place],
+        "worst_group": [maps.group_names[g] for g in place],
         "worst_group_reward": worst.tolist(),
     }
     if shares is not None:

@@ -42,6 +42,21 @@ def load_checkpoint(
         ValueError: if the folder or Hub id holds another kind of model.
     """
     hub = {"revision": arguments.revision, "trust_remote_code": arguments.trust_remote_code}
+    model = DPRMForSequenceClassification.from_pretrained(
+        arguments.model, config=checkpoint_config(arguments), **loading_options(arguments, device_map)
+    )
+    return model, AutoTokenizer.from_pretrained(arguments.model, **hub)
+
+
+def checkpoint_config(arguments: CheckpointArguments) -> DPRMConfig:
+    """What a trained model says of itself, before its weights are read.
+
+    Args:
+        arguments ([`CheckpointArguments`]): Which.
+
+    Raises:
+        FileNotFoundError, ValueError: as [`load_checkpoint`].
+    """
     with naming_source(arguments.model, "model (`--model`)"):
         description, _ = DPRMConfig.get_config_dict(arguments.model, revision=arguments.revision)
     if description.get("model_type") != DPRMConfig.model_type:
@@ -50,12 +65,7 @@ def load_checkpoint(
             f"`{arguments.model}` holds {found}, not a distributional preference reward model. "
             f"Train one from it: `trl-dprm train --model_name_or_path {arguments.model} --dataset_name ...`."
         )
-    model = DPRMForSequenceClassification.from_pretrained(
-        arguments.model,
-        config=DPRMConfig.from_pretrained(arguments.model, revision=arguments.revision),
-        **loading_options(arguments, device_map),
-    )
-    return model, AutoTokenizer.from_pretrained(arguments.model, **hub)
+    return DPRMConfig.from_pretrained(arguments.model, revision=arguments.revision)
 
 
 def loading_options(arguments: CheckpointArguments, device_map: str | None = None) -> dict[str, object]:

@@ -8,7 +8,8 @@ import torch
 from datasets import Dataset
 
 from ..evaluation.checkpoint_predictions import CheckpointPredictions, predict_dataset
-from ..evaluation.data_report import EvaluationReport, JudgmentSource, data_report
+from ..evaluation.data_report import EvaluationReport, JudgmentSource, data_report, refuse_other_categories
+from ..evaluation.findings import intervals_sentence
 from ..evaluation.intervals import Resampling
 from ..evaluation.judgment_table import judgments_of_data
 from ..evaluation.page import report_page
@@ -17,7 +18,7 @@ from ..evaluation.tables import as_csv, as_text, report_tables
 from ..preferences import AnnotationColumns
 from ..trainer import DPRMTrainer, DPRMTrainingArguments
 from ..trainer.reading import read_split
-from .checkpoint import CheckpointArguments, load_checkpoint
+from .checkpoint import CheckpointArguments, checkpoint_config, load_checkpoint
 from .parsing import CommandParser, errors_as_messages, option_of
 from .processes import leave_together
 from .writing import check_output, whole_file, write_metrics
@@ -113,6 +114,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if reporting.report:
             _require_matplotlib()
         names = model_names(checkpoints)
+        refuse_other_categories(
+            {name: checkpoint_config(replace(checkpoints, model=path)) for name, path in names.items()}
+        )
         dataset = read_split(arguments.dataset_name, arguments.split, arguments.dataset_config)
         validation = _validation_rows(arguments, reporting)
         trainer, scored, validated = _score(checkpoints, names, dataset, validation, arguments)
@@ -229,6 +233,8 @@ def _write(
     tables = report_tables(report) if report is not None else []
     for shown in tables:
         print(f"\n{as_text(shown)}")
+    if tables:
+        print(f"\n{intervals_sentence(report)}")
     if arguments.output:
         content = flat if flat is not None else {"models": metrics}
         write_metrics(content if report is None else {**content, "report": report_dict(report)}, arguments.output)

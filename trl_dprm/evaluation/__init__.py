@@ -8,7 +8,7 @@ several models said of it; `trl-dprm evaluate` is these two.
 from .checkpoint_predictions import CheckpointPredictions, predict_dataset
 from .data_report import EvaluationReport, JudgmentSource, data_report
 from .figures import report_figures
-from .intervals import Resampling
+from .intervals import Interval, Resampling
 from .item_report import ItemPredictions, ItemReport, item_report
 from .judged_items import JudgedItems, SingleVotes
 from .judgment_table import read_single_votes
@@ -20,6 +20,7 @@ from .tables import as_csv, as_text, report_tables
 __all__ = [
     "CheckpointPredictions",
     "EvaluationReport",
+    "Interval",
     "ItemPredictions",
     "ItemReport",
     "JudgedItems",

@@ -73,7 +73,7 @@ def data_report(
     Raises:
         ValueError: models of different categories, a column that the rows lack, or no row that every model scored.
     """
-    _refuse_other_categories(scored)
+    refuse_other_categories({name: predictions.config for name, predictions in scored.items()})
     scored, notes = _common_rows(scored, len(dataset))
     validation = None if validation is None else _common_rows(validation, None)[0]
     return EvaluationReport(
@@ -84,18 +84,34 @@ def data_report(
     )
 
 
-def _refuse_other_categories(scored: Mapping[str, CheckpointPredictions]) -> None:
-    (name, first), *others = scored.items()
-    for other, predictions in others:
-        if _categories(predictions.config) != _categories(first.config):
+def refuse_other_categories(configs: Mapping[str, DPRMConfig]) -> None:
+    """Models of other categories than the first cannot be compared with it: say so before anything is scored.
+
+    Args:
+        configs (`dict` of [`DPRMConfig`] by name): the models'.
+
+    Raises:
+        ValueError: naming two models, their categories and the remedy.
+    """
+    (name, first), *others = configs.items()
+    for other, config in others:
+        if _categories(config) != _categories(first):
             raise ValueError(
-                f"`{other}` has {_categories(predictions.config)}, but `{name}` has {_categories(first.config)}: "
-                "models are compared on the same categories. Evaluate them apart."
+                f"`{name}` and `{other}` have other categories, and models are compared on the same ones. "
+                f"`{name}`: {_described(first)}; `{other}`: {_described(config)}. Evaluate `{other}` by itself, or "
+                "with models of its categories."
             )
 
 
 def _categories(config: DPRMConfig) -> PreferenceCategories:
     return PreferenceCategories(config.category_names, config.category_rewards, config.ground_cost)
+
+
+def _described(config: DPRMConfig) -> str:
+    """The categories with their rewards, and the cost between them."""
+    rewards = zip(config.category_names, config.category_rewards, strict=True)
+    cost = f"the distance of their {config.ground_cost}" if isinstance(config.ground_cost, str) else "a matrix"
+    return f"{', '.join(f'{name} ({reward:g})' for name, reward in rewards)}, ground cost {cost}"
 
 
 def _common_rows(scored, num_rows):

@@ -2,8 +2,11 @@
 
 import math
 
+from .attainable import POOLED
+from .data_report import EvaluationReport
+from .intervals import PANEL
 from .item_report import ItemReport, ModelNumbers
-from .pair_report import PairReport
+from .pair_report import OTHER_PAIRS, PairReport
 from .tables import column_name, number_text
 
 
@@ -15,6 +18,7 @@ def item_findings(report: ItemReport) -> list[str]:
     """
     first = report.models[0]
     found = [_against_constant(report, first), _against_attainable(report, first), _calibration(first)]
+    found += [_above_ceiling(model) for model in report.models if model.temperature is None]
     found += [_difference(first.name, model) for model in report.models[1:] if model.temperature is None]
     found += [_temperature(model) for model in report.models if model.temperature is not None]
     found += [_worst_group(first, variable) for variable in first.groups]
@@ -29,10 +33,12 @@ def pair_findings(report: PairReport) -> list[str]:
         report ([`PairReport`]): what was found.
     """
     first = report.models[0]
-    loss, interval = first.metrics["pair_log_loss"], first.log_loss_interval
+    loss, interval = first.metrics["pair_log_loss"], first.intervals.get("pair_log_loss")
+    agreement = first.intervals.get("vote_agreement")
+    ends = "" if agreement is None else f" [{agreement.low:.1%}, {agreement.high:.1%}]"
     found = [
-        f"{first.name} agrees with {first.metrics['vote_agreement']:.1%} of the votes on pairs; the cross-entropy of "
-        f"σ(κΔ) is {_with_interval(loss, interval)}, against 0.6931 for saying nothing."
+        f"{first.name} agrees with {first.metrics['vote_agreement']:.1%}{ends} of the votes on pairs; the "
+        f"cross-entropy of σ(κΔ) is {_with_interval(loss, interval)}, against 0.6931 for saying nothing."
     ]
     for model in report.models[1:]:
         difference = model.differences.get("pair_log_loss")
@@ -41,14 +47,38 @@ def pair_findings(report: PairReport) -> list[str]:
     return found
 
 
+def intervals_sentence(report: EvaluationReport) -> str:
+    """What the intervals of a report speak of, in a line; empty where nothing was judged.
+
+    Args:
+        report ([`~trl_dprm.evaluation.data_report.EvaluationReport`]): what was found.
+    """
+    parts = []
+    if report.items is not None:
+        names = dict.fromkeys(
+            name
+            for model in report.items.models
+            for name, interval in model.intervals.items()
+            if interval.over != report.items.interval_over
+        )
+        parts.append(report.items.interval_over)
+        parts += [f"those of {' and '.join(names)} over {PANEL}"] if names else []
+    if report.pairs is not None:
+        parts.append(f"those of pairs over {OTHER_PAIRS}" if parts else OTHER_PAIRS)
+    if not parts:
+        return ""
+    return f"Square brackets hold {100 * (report.items or report.pairs).level:g} % intervals over {'; '.join(parts)}."
+
+
 def _against_constant(report: ItemReport, model: ModelNumbers) -> str:
     nats, constant = model.metrics["nats_per_vote"], report.constants["nats_per_vote"]
     if not math.isfinite(nats):
         return f"{model.name} calls categories impossible that got votes: its nats per vote are infinite."
     verdict = "less than" if nats < constant else "no less than"
     chosen = " (chosen on these very votes, in its favour)" if report.constants_from.startswith("the judged") else ""
+    interval = model.intervals.get("nats_per_vote")
     return (
-        f"A vote costs {model.name} {_with_interval(nats, model.nats_interval)} nats, {verdict} the best constant "
+        f"A vote costs {model.name} {_with_interval(nats, interval)} nats, {verdict} the best constant "
         f"distribution's {number_text(constant)}{chosen}."
     )
 
@@ -59,16 +89,41 @@ def _against_attainable(report: ItemReport, model: ModelNumbers) -> str:
     low, middle, high, _ = report.attainable
     return (
         f"The votes themselves put what the true distributions would cost between {number_text(low)} and "
-        f"{number_text(high)} nats (if they follow a Dirichlet distribution, {number_text(middle)})."
+        f"{number_text(high)} nats (if they follow a Dirichlet distribution around {report.attainable_prior}, "
+        f"{number_text(middle)}){_choice_of_prior(report)}."
     )
+
+
+def _choice_of_prior(report: ItemReport) -> str:
+    """Why the upper end is as low as it is, or not lower."""
+    if report.attainable_prior != POOLED:
+        return "; the validation votes chose that prior"
+    if any(model.temperature is not None for model in report.models):
+        return "; no model was the better prior by the validation votes"
+    return "; with validation votes a model could be the prior instead, which brings the upper end down"
 
 
 def _calibration(model: ModelNumbers) -> str:
     error, level = model.metrics["expected_calibration_error"], model.if_calibrated
     verdict = "more than chance explains" if error > level.high else "no more than chance explains"
+    interval = model.intervals.get("expected_calibration_error")
     return (
-        f"The calibration error of {model.name} is {number_text(error)}; were it calibrated, chance alone would give "
-        f"{number_text(level.mean)}, and 95 % of the time less than {number_text(level.high)}: {verdict}."
+        f"The calibration error of {model.name} is {_with_interval(error, interval)}; were it calibrated, and were "
+        f"votes independent given the item, chance alone would give {number_text(level.mean)}, and 95 % of the time "
+        f"less than {number_text(level.high)}: {verdict}."
+    )
+
+
+def _above_ceiling(model: ModelNumbers) -> str:
+    """A correlation that looks impossible is not a fault."""
+    value, ceiling = (model.metrics[f"expected_reward_correlation{end}"] for end in ("", "_ceiling"))
+    if not value > ceiling:
+        return ""
+    interval = model.intervals.get("expected_reward_correlation_ceiling")
+    return (
+        f"The correlation of {model.name}'s expected rewards, {number_text(value)}, is above its ceiling, "
+        f"{_with_interval(ceiling, interval)}. That is no fault: the ceiling is an estimate from the same few votes, "
+        "and the true expected rewards themselves would be above it about half of the time."
     )
 
 
@@ -90,7 +145,7 @@ def _comparison(difference, unit: str, first: str) -> str:
 
 
 def _temperature(model: ModelNumbers) -> str:
-    nats = _with_interval(model.metrics["nats_per_vote"], model.nats_interval)
+    nats = _with_interval(model.metrics["nats_per_vote"], model.intervals.get("nats_per_vote"))
     direction = "above 1: flatter than it was" if model.temperature > 1 else "below 1: sharper than it was"
     return (
         f"The temperature that the validation votes give {model.name} is {number_text(model.temperature)} "

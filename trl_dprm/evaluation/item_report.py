@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..metrics import MeanInterval, PairedDifference, best_constant_metrics, distribution_metrics
+from ..metrics import PairedDifference, best_constant_metrics, distribution_metrics
 from ..metrics.arrays import distribution_table, matching_distributions
-from ..metrics.attainable_nats import AttainableNats, attainable_nats
+from ..metrics.attainable_nats import AttainableNats
 from ..metrics.calibrated_level import CalibratedLevel, category_calibration_errors_if_calibrated
 from ..metrics.disagreement import Concordance, disagreement_concordance
 from ..metrics.group_report import GroupReport, group_report
@@ -17,7 +17,19 @@ from ..metrics.sharpness import SharpnessComparison, compare_sharpness
 from ..metrics.vote_pairs import has_pairs
 from ..metrics.vote_share_coverage import VoteShareCoverage, vote_share_coverage
 from ..preferences import fit_model_prior_strength
-from .intervals import CROSSED, PANEL, Resampling, can_cross, differences, nats_interval
+from .attainable import POOLED, attainable_bracket
+from .intervals import (
+    CROSSED,
+    PANEL,
+    Interval,
+    Resampling,
+    can_cross,
+    concordance_interval,
+    coverage_interval,
+    differences,
+    drawn_metrics,
+    metric_intervals,
+)
 from .judged_items import JudgedItems, SingleVotes
 from .recalibration import recalibrated
 
@@ -51,7 +63,9 @@ class ModelNumbers:
             model as it is.
         category_probs (`np.ndarray` of shape `(N, K)`): what was judged.
         metrics (`dict[str, float]`): as [`~trl_dprm.metrics.distribution_metrics`].
-        nats_interval ([`~trl_dprm.metrics.MeanInterval`], *optional*): of `nats_per_vote`.
+        intervals (`dict` of [`Interval`]): of `metrics`, by their names, and of `predicted_disagreement`,
+            `observed_disagreement` (`pair_cost` of the sharpness), `contested_concordance` and `interval_coverage`;
+            what is not defined, or infinite, has none.
         differences (`dict`): by metric what the model's scores are minus those of the first model.
         sharpness (*optional*): predicted beside observed disagreement; `None` without two votes on an item.
         if_calibrated ([`~trl_dprm.metrics.CalibratedLevel`]): the expected calibration error that
@@ -67,7 +81,7 @@ class ModelNumbers:
     temperature: float | None
     category_probs: np.ndarray
     metrics: dict[str, float]
-    nats_interval: MeanInterval | None
+    intervals: dict[str, Interval]
     differences: dict[str, PairedDifference]
     sharpness: SharpnessComparison | None
     if_calibrated: CalibratedLevel
@@ -89,8 +103,9 @@ class ItemReport:
         constants (`dict[str, float]`): the best constant distribution per metric.
         constants_from (`str`): the votes that chose the constants, and the prior of the estimate from votes only.
         attainable ([`~trl_dprm.metrics.AttainableNats`], *optional*): what a perfect model could reach.
+        attainable_prior (`str`): the prior of that bracket, in words.
         votes_only (*optional*): the curve of the estimate from an item's votes alone, with the table's prior.
-        interval_over (`str`): what the intervals speak of.
+        interval_over (`str`): what the intervals speak of, unless an [`Interval`] says otherwise.
         level (`float`): of the intervals.
         notes (`list[str]`): what a reader must know.
     """
@@ -100,6 +115,7 @@ class ItemReport:
     constants: dict[str, float]
     constants_from: str
     attainable: AttainableNats | None
+    attainable_prior: str
     votes_only: VotesCurve | None
     interval_over: str
     level: float
@@ -153,14 +169,22 @@ def item_report(
     chosen, steps = curve_items(items.target_counts)
     reference, reference_name = _reference(items, validation_counts, reference_counts)
     crossed, cost = can_cross(items), items.categories.cost_matrix
+    drawn = drawn_metrics([_checked(subject, items) for subject in subjects], items, resampling)
+    attainable, prior = None, POOLED
+    if has_pairs(items.target_counts).any():
+        attainable, prior = _attainable(subjects, items, validation_counts)
     return ItemReport(
         items=items,
-        models=[_numbers(subject, first, items, chosen, steps, resampling) for subject in subjects],
+        models=[
+            _numbers(subject, draws, first, items, chosen, steps, resampling)
+            for subject, draws in zip(subjects, drawn, strict=True)
+        ],
         constants=best_constant_metrics(
             *_shares_and_votes(reference), items.target_probs, items.vote_weight, *items.geometry
         ),
         constants_from=reference_name,
-        attainable=attainable_nats(items.target_counts) if has_pairs(items.target_counts).any() else None,
+        attainable=attainable,
+        attainable_prior=prior,
         votes_only=votes_only_curve(reference, items.target_counts[chosen], cost, steps) if steps else None,
         interval_over=CROSSED if crossed else PANEL,
         level=resampling.level,
@@ -177,6 +201,12 @@ class _Subject:
     category_probs: np.ndarray
     prior_strength: float | None
     prior_strength_source: str
+    validation_probs: np.ndarray | None = None
+
+    @property
+    def title(self) -> str:
+        """What sentences call it."""
+        return self.name if self.temperature is None else f"{self.name}, recalibrated"
 
 
 def _subjects(name: str, predictions: ItemPredictions, validation_counts: ArrayLike | None) -> list[_Subject]:
@@ -188,9 +218,24 @@ def _subjects(name: str, predictions: ItemPredictions, validation_counts: ArrayL
     validation = np.asarray(predictions.validation_probs, dtype=np.float64)
     after, validation_after, temperature = recalibrated(probs, validation, validation_counts)
     return [
-        _Subject(name, None, probs, *_fitted_strength(validation, validation_counts)),
-        _Subject(name, temperature, after, *_fitted_strength(validation_after, validation_counts)),
+        _Subject(name, None, probs, *_fitted_strength(validation, validation_counts), validation),
+        _Subject(name, temperature, after, *_fitted_strength(validation_after, validation_counts), validation_after),
     ]
+
+
+def _checked(subject: _Subject, items: JudgedItems) -> np.ndarray:
+    return matching_distributions(subject.category_probs, items.target_probs)[0]
+
+
+def _attainable(
+    subjects: Sequence[_Subject], items: JudgedItems, validation_counts: ArrayLike | None
+) -> tuple[AttainableNats, str]:
+    """The bracket of what can be attained, with the prior that the validation votes choose."""
+    judged = {subject.title: subject.category_probs for subject in subjects}
+    validation = {
+        subject.title: subject.validation_probs for subject in subjects if subject.validation_probs is not None
+    }
+    return attainable_bracket(judged, validation, items.target_counts, validation_counts)
 
 
 def _fitted_strength(validation_probs: np.ndarray, validation_counts: ArrayLike) -> tuple[float | None, str]:
@@ -206,6 +251,7 @@ def _fitted_strength(validation_probs: np.ndarray, validation_counts: ArrayLike)
 
 def _numbers(
     subject: _Subject,
+    drawn: np.ndarray | None,
     first: np.ndarray,
     items: JudgedItems,
     chosen: np.ndarray,
@@ -214,22 +260,24 @@ def _numbers(
 ) -> ModelNumbers:
     """Everything about one model."""
     probs, targets = matching_distributions(subject.category_probs, items.target_probs)
+    metrics = distribution_metrics(probs, targets, items.vote_weight, *items.geometry)
     counts, categories, strength = items.target_counts, items.categories, subject.prior_strength
-    whole = (np.abs(counts - counts.round()) < _ROUNDING).all(axis=1)
+    whole = _whole(items)
     curve = coverage = None
     if strength is not None and whole.any():
         coverage = vote_share_coverage(probs[whole], counts[whole].round(), strength)
     if strength is not None and steps:
         curve = held_out_votes_curve(probs[chosen], counts[chosen], strength, categories.cost_matrix, steps)
     several = has_pairs(counts).any()
+    sharpness = compare_sharpness(probs, counts, categories.rewards, items.geometry[2]) if several else None
     return ModelNumbers(
         name=subject.name,
         temperature=subject.temperature,
         category_probs=probs,
-        metrics=distribution_metrics(probs, targets, items.vote_weight, *items.geometry),
-        nats_interval=nats_interval(probs, items, resampling),
+        metrics=metrics,
+        intervals=_intervals(metrics, sharpness, coverage, drawn, probs, items, resampling),
         differences={} if probs is first or (probs == first).all() else differences(probs, first, items, resampling),
-        sharpness=compare_sharpness(probs, counts, categories.rewards, items.geometry[2]) if several else None,
+        sharpness=sharpness,
         if_calibrated=category_calibration_errors_if_calibrated(
             probs, items.vote_weight, prior_strength=strength or np.inf, seed=resampling.seed
         ).mean_over_categories,
@@ -240,6 +288,32 @@ def _numbers(
         coverage=coverage,
         votes_curve=curve,
     )
+
+
+def _intervals(
+    metrics: dict[str, float],
+    sharpness: SharpnessComparison | None,
+    coverage: VoteShareCoverage | None,
+    drawn: np.ndarray | None,
+    probs: np.ndarray,
+    items: JudgedItems,
+    resampling: Resampling,
+) -> dict[str, Interval]:
+    """Of every number that has one, by the names that tables give them."""
+    values = dict(metrics)
+    if sharpness is not None:
+        values["predicted_disagreement"] = sharpness.predicted.pair_cost
+        values["observed_disagreement"] = sharpness.observed.pair_cost
+    intervals = metric_intervals(values, drawn, probs, items, resampling)
+    intervals["contested_concordance"] = concordance_interval(probs, _whole(items), items, resampling)
+    if coverage is not None:
+        intervals["interval_coverage"] = coverage_interval(coverage, _whole(items), items, resampling)
+    return {name: interval for name, interval in intervals.items() if interval is not None}
+
+
+def _whole(items: JudgedItems) -> np.ndarray:
+    """The items without fractions of votes."""
+    return (np.abs(items.target_counts - items.target_counts.round()) < _ROUNDING).all(axis=1)
 
 
 def _groups(probs: np.ndarray, items: JudgedItems, resampling: Resampling) -> dict[str, GroupReport]:

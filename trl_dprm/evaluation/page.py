@@ -1,5 +1,6 @@
 """The report as one HTML page that loads nothing: tables, figures and what they mean, in light and dark."""
 
+import re
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
@@ -8,11 +9,10 @@ import numpy as np
 
 from .data_report import EvaluationReport
 from .figures import report_figures
-from .findings import item_findings, pair_findings
+from .findings import intervals_sentence, item_findings, pair_findings
 from .item_report import ItemReport
-from .pair_report import PairReport
 from .svg import inline_svg
-from .tables import Table, cell_text, report_tables
+from .tables import Cell, Table, cell_text, report_tables
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -49,21 +49,26 @@ def report_page(report: EvaluationReport, title: str) -> str:
 
 def _facts(report: EvaluationReport) -> str:
     """Counts of what was judged."""
-    facts = [("models", len(report.metrics) or len({model.name for model in report.items.models}))]
+    models = len(report.metrics) or len({model.name for model in report.items.models})
+    facts = [(models, "model")]
     if report.items is not None:
         facts += _item_facts(report.items)
     if report.pairs is not None:
-        facts.append(("pairs", len(report.pairs.pairs)))
-    entries = "".join(f"<li><b>{value:,}</b><span>{escape(name)}</span></li>" for name, value in facts)
+        facts.append((len(report.pairs.pairs), "pair"))
+    entries = "".join(f"<li><b>{value:,}</b><span>{_plural(name, value)}</span></li>" for value, name in facts)
     return f'<ul class="facts">{entries}</ul>'
 
 
-def _item_facts(report: ItemReport) -> list[tuple[str, int]]:
+def _item_facts(report: ItemReport) -> list[tuple[int, str]]:
     items = report.items
-    facts = [("items with votes", len(items)), ("votes", round(items.target_counts.sum()))]
+    facts = [(len(items), "item"), (round(items.target_counts.sum()), "vote")]
     if items.single_votes is not None:
-        facts.append(("annotators", len(np.unique(items.single_votes.annotator))))
+        facts.append((len(np.unique(items.single_votes.annotator)), "annotator"))
     return facts
+
+
+def _plural(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}s"
 
 
 def _findings(report: EvaluationReport) -> str:
@@ -71,13 +76,11 @@ def _findings(report: EvaluationReport) -> str:
     sentences += [] if report.pairs is None else pair_findings(report.pairs)
     if not sentences:
         return "<section><h2>Nothing was judged</h2><p>No row has votes that fit these models.</p></section>"
-    return f"<section><h2>What the numbers say</h2>{_list(sentences)}{_intervals(report)}</section>"
+    return f"<section><h2>What the numbers say</h2>{_list(sentences)}{_note(intervals_sentence(report))}</section>"
 
 
-def _intervals(report: EvaluationReport) -> str:
-    shown: ItemReport | PairReport | None = report.items or report.pairs
-    over = "other pairs, for this panel of annotators" if report.items is None else report.items.interval_over
-    return f'<p class="note">Brackets hold {shown.level:.0%} intervals over {escape(over)}.</p>'
+def _note(sentence: str) -> str:
+    return f'<p class="note">{escape(sentence)}</p>' if sentence else ""
 
 
 def _notes(report: EvaluationReport) -> str:
@@ -122,10 +125,10 @@ def _cells(table: Table) -> str:
     )
 
 
-def _cell(cell) -> str:
-    """The number, and what stands in brackets below it."""
-    number, bracket, rest = cell_text(cell).partition(" [" if cell.low is not None else " (")
-    return escape(number) + (f"<small>{escape(bracket.strip() + rest)}</small>" if bracket else "")
+def _cell(cell: Cell) -> str:
+    """The number, and each of what stands in brackets on a line below it."""
+    number, *brackets = re.split(r" (?=[\[(])", cell_text(cell))
+    return escape(number) + "".join(f"<small>{escape(bracket)}</small>" for bracket in brackets)
 
 
 def _key(name: str) -> str:

@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_expit
 
-from ..metrics import MeanInterval, PairedDifference, mean_interval, pair_metrics, paired_difference
+from ..metrics import PairedDifference, expected_calibration_error, mean_interval, pair_metrics, paired_difference
 from ..metrics.arrays import finite_vector, share_vector, weight_vector
 from ..metrics.pair_links import fit_bradley_terry_scale
-from .intervals import Resampling
+from ..metrics.statistic_bootstrap import statistic_interval
+from .intervals import MOST_DRAWS, Interval, Resampling
+
+OTHER_PAIRS = "other pairs, for this panel of annotators"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class PairNumbers:
         refitted (`bool`): whether κ was fitted on validation pairs; otherwise it is the one stored with the model.
         win_probs (`np.ndarray` of shape `(N,)`): `σ(κΔ)`.
         metrics (`dict[str, float]`): as [`~trl_dprm.metrics.pair_metrics`].
-        log_loss_interval (*optional*): of `pair_log_loss`.
+        intervals (`dict` of [`Interval`]): of `metrics`, over other pairs; empty where there is one pair (or cluster).
         differences (`dict`): by metric what the model's scores are minus those of the first model.
     """
 
@@ -72,7 +75,7 @@ class PairNumbers:
     refitted: bool
     win_probs: np.ndarray
     metrics: dict[str, float]
-    log_loss_interval: MeanInterval | None
+    intervals: dict[str, Interval]
     differences: dict[str, PairedDifference]
 
 
@@ -151,8 +154,11 @@ def _scores(rewards: ArrayLike, scale: float, pairs: JudgedPairs) -> dict[str, n
     share, log_odds = pairs.chosen_vote_share, scale * (chosen - rejected)
     wins = np.heaviside(chosen - rejected, 0.5)
     return {
-        "pair_log_loss": -share * log_expit(log_odds) - (1 - share) * log_expit(-log_odds),
+        "accuracy": (wins == 1).astype(np.float64),
+        "accuracy_ties_half": wins,
         "vote_agreement": share * wins + (1 - share) * (1 - wins),
+        "margin": chosen - rejected,
+        "pair_log_loss": -share * log_expit(log_odds) - (1 - share) * log_expit(-log_odds),
     }
 
 
@@ -160,21 +166,50 @@ def _numbers(name, scale, refitted, rewards, first, pairs, resampling) -> PairNu
     """Everything about one model."""
     scores = _scores(rewards, scale, pairs)
     chosen, rejected = np.asarray(rewards, dtype=np.float64).T
-    drawn = (resampling.num_resamples, resampling.level, resampling.seed)
-    draw = len(pairs if pairs.clusters is None else set(pairs.clusters)) > 1
-    unlike = {metric: values for metric, values in scores.items() if not (values == first[metric]).all()}
+    metrics = pair_metrics(chosen, rejected, pairs.chosen_vote_share, pairs.pair_weight, scale)
+    win_probs = np.exp(log_expit(scale * (chosen - rejected)))
+    several = len(set(_clusters(pairs)[pairs.pair_weight > 0])) > 1
     return PairNumbers(
         name=name,
         scale=scale,
         refitted=refitted,
-        win_probs=np.exp(log_expit(scale * (chosen - rejected))),
-        metrics=pair_metrics(chosen, rejected, pairs.chosen_vote_share, pairs.pair_weight, scale),
-        log_loss_interval=(
-            mean_interval(scores["pair_log_loss"], pairs.pair_weight, pairs.clusters, *drawn) if draw else None
-        ),
-        differences={
-            metric: paired_difference(values, first[metric], pairs.pair_weight, pairs.clusters, *drawn)
-            for metric, values in unlike.items()
-            if draw
-        },
+        win_probs=win_probs,
+        metrics=metrics,
+        intervals=_intervals(scores, win_probs, pairs, resampling) if several else {},
+        differences=_differences(scores, first, pairs, resampling) if several else {},
     )
+
+
+def _intervals(scores, win_probs, pairs, resampling) -> dict[str, Interval]:
+    """Of every metric: means over pairs, and the calibration error."""
+    weight, clusters, how = pairs.pair_weight, _clusters(pairs), (resampling.level, resampling.seed)
+    intervals = {
+        metric: Interval(*mean_interval(values, weight, clusters, resampling.num_resamples, *how)[1:], OTHER_PAIRS)
+        for metric, values in scores.items()
+    }
+    voted = weight > 0
+    columns = win_probs[voted], pairs.chosen_vote_share[voted], weight[voted]
+    error = statistic_interval(
+        lambda rows: expected_calibration_error(*(column[rows] for column in columns), both_orders=True),
+        int(voted.sum()),
+        clusters[voted],
+        min(resampling.num_resamples, MOST_DRAWS),
+        *how,
+    )
+    intervals["pair_expected_calibration_error"] = Interval(max(error.low, 0.0), min(error.high, 1.0), OTHER_PAIRS)
+    return intervals
+
+
+def _differences(scores, first, pairs, resampling) -> dict[str, PairedDifference]:
+    """Of every mean that differs; margins are in each model's own unit and are not compared."""
+    drawn = (pairs.pair_weight, _clusters(pairs), resampling.num_resamples, resampling.level, resampling.seed)
+    return {
+        metric: paired_difference(values, first[metric], *drawn)
+        for metric, values in scores.items()
+        if metric != "margin" and not (values == first[metric]).all()
+    }
+
+
+def _clusters(pairs: JudgedPairs) -> np.ndarray:
+    """What is drawn, one id per pair."""
+    return np.arange(len(pairs)) if pairs.clusters is None else np.asarray(pairs.clusters)

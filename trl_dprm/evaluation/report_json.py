@@ -40,7 +40,7 @@ def _items(report: ItemReport) -> dict:
         "intervals": {"level": report.level, "over": report.interval_over},
         "models": {column_name(model): _model(model) for model in report.models},
         "best_constants": {"chosen_on": report.constants_from, **_plain(report.constants)},
-        "attainable_nats": _plain(report.attainable),
+        "attainable_nats": report.attainable and {"prior": report.attainable_prior, **_plain(report.attainable)},
         "votes_only_curve": _plain(report.votes_only),
     }
 
@@ -50,7 +50,7 @@ def _model(model: ModelNumbers) -> dict:
     return {
         "temperature": model.temperature,
         "metrics": _plain(model.metrics),
-        "nats_per_vote_interval": _plain(model.nats_interval),
+        "intervals": _plain(model.intervals),
         "differences_from_first": _plain(model.differences),
         "expected_calibration_error_if_calibrated": _plain(model.if_calibrated),
         "contested": _plain(model.contested),
@@ -75,7 +75,7 @@ def _pairs(report: PairReport) -> dict:
         column_name(model): {
             "bradley_terry_scale": _plain(model.scale),
             "metrics": _plain(model.metrics),
-            "pair_log_loss_interval": _plain(model.log_loss_interval),
+            "intervals": _plain(model.intervals),
             "differences_from_first": _plain(model.differences),
         }
         for model in report.models

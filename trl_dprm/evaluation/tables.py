@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..metrics import DISTRIBUTION_METRICS, PAIR_METRICS, MeanInterval, MetricDescription, PairedDifference
+from .attainable import POOLED
 from .data_report import EvaluationReport
 from .item_report import ItemReport, ModelNumbers
 from .pair_report import PairNumbers, PairReport
 
 _FURTHER = {
     "error_if_calibrated": MetricDescription(
-        "The expected calibration error that chance alone would give this model; 95 % of the time it is below the "
-        "number in brackets",
+        "The expected calibration error that chance alone would give this model were it calibrated, and were votes "
+        "independent given the item; 95 % of the time it is below the number in brackets",
         0,
         1,
         0,
@@ -31,8 +32,9 @@ _FURTHER = {
     "observed_disagreement": MetricDescription("Mean cost between two annotators of an item", 0, math.inf, math.nan),
     "prior_strength": MetricDescription("How many annotators the model is worth", 0, math.inf, math.nan),
     "interval_coverage": MetricDescription(
-        "Share of vote shares inside their 90 % predictive interval (in brackets: what the model expects; shares of "
-        "few votes are coarse)",
+        "How often a category's vote share lies in the 90 % interval that the model predicted for it. In round "
+        "brackets: how often it would if the model were right. That is above 90 %, since of three votes a share can "
+        "only be 0, 1/3, 2/3 or 1, and an interval cannot cut between them",
         0,
         1,
         math.nan,
@@ -50,12 +52,14 @@ class Cell:
         value (`float`, *optional*): `None` where there is none.
         low, high (`float`, *optional*): ends of its interval.
         beside (`float`, *optional*): what it is to be compared with, shown in brackets.
+        over (`str`, *optional*): what the interval speaks of.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     beside: float | None = None
+    over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,12 @@ def report_tables(report: EvaluationReport) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def as_text(table: Table) -> str:
-    """A table as aligned lines.
+def as_text(table: Table, width: int = 120) -> str:
+    """A table as aligned lines; columns that do not fit beside the others follow below.
 
     Args:
         table ([`Table`]): with cells.
+        width (`int`): of a line, in characters, unless one column alone needs more.
 
     Example:
 
@@ -103,11 +108,30 @@ def as_text(table: Table) -> str:
             ours
     nats    0.5000 [0.4000, 0.6500]
     """
-    body = [["", *table.columns]] + [[name, *map(cell_text, cells)] for name, cells in table.rows.items()]
-    widths = [max(len(line[place]) for line in body) for place in range(len(table.columns) + 1)]
-    widths[0] = max(widths[0], 6)
-    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in body]
-    return "\n".join([table.title, *lines])
+    names = ["", *table.rows]
+    columns = [
+        [column, *(cell_text(cells[place]) for cells in table.rows.values())]
+        for place, column in enumerate(table.columns)
+    ]
+    blocks, room = [], -1
+    for column in columns:
+        room -= 2 + _width(column)
+        if room < 0:
+            blocks.append([])
+            room = width - _width(names) - 2 - _width(column)
+        blocks[-1].append(column)
+    return "\n".join([table.title, *("\n".join(_lines([names, *block])) for block in blocks)])
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(6, *map(len, column))
+
+
+def _lines(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of text beside each other."""
+    widths = [_width(column) for column in columns]
+    rows = zip(*columns, strict=True)
+    return ["  ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def as_csv(tables: Sequence[Table]) -> str:
@@ -118,15 +142,14 @@ def as_csv(tables: Sequence[Table]) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["table", "row", "column", "value", "low", "high", "beside"])
+    writer.writerow(["table", "row", "column", "value", "low", "high", "beside", "interval_over"])
     for table in tables:
         for name, cells in table.rows.items():
             for column, cell in zip(table.columns, cells, strict=True):
                 if cell.value is not None:
                     numbers = (cell.value, cell.low, cell.high, cell.beside)
-                    writer.writerow(
-                        [table.title, name, column, *("" if n is None else repr(float(n)) for n in numbers)]
-                    )
+                    texts = ("" if number is None else repr(float(number)) for number in numbers)
+                    writer.writerow([table.title, name, column, *texts, cell.over or ""])
     return out.getvalue()
 
 
@@ -179,15 +202,21 @@ def column_name(model: ModelNumbers | PairNumbers) -> str:
 
 def _item_scores(report: ItemReport) -> Table:
     """Every metric of every model, and of the best constants."""
-    rows = {name: [_metric_cell(model, name) for model in report.models] for name in DISTRIBUTION_METRICS}
+    rows = {
+        name: [_cell(model, name, model.metrics.get(name)) for model in report.models] for name in DISTRIBUTION_METRICS
+    }
     rows = {name: cells for name, cells in rows.items() if any(cell.value is not None for cell in cells)}
     for name, cells in rows.items():
         cells.append(Cell(report.constants.get(name)))
     further = {
         "error_if_calibrated": lambda m: Cell(m.if_calibrated.mean, beside=m.if_calibrated.high),
-        "contested_concordance": lambda m: Cell(m.contested and m.contested.probability),
-        "predicted_disagreement": lambda m: Cell(m.sharpness and m.sharpness.predicted.pair_cost),
-        "observed_disagreement": lambda m: Cell(m.sharpness and m.sharpness.observed.pair_cost),
+        "contested_concordance": lambda m: _cell(m, "contested_concordance", m.contested and m.contested.probability),
+        "predicted_disagreement": lambda m: _cell(
+            m, "predicted_disagreement", m.sharpness and m.sharpness.predicted.pair_cost
+        ),
+        "observed_disagreement": lambda m: _cell(
+            m, "observed_disagreement", m.sharpness and m.sharpness.observed.pair_cost
+        ),
         "prior_strength": lambda m: Cell(m.prior_strength),
         "interval_coverage": _coverage_cell,
         "temperature": lambda m: Cell(m.temperature),
@@ -201,16 +230,18 @@ def _item_scores(report: ItemReport) -> Table:
     return Table("Predicted distributions against votes", columns, rows, meanings)
 
 
-def _metric_cell(model: ModelNumbers, name: str) -> Cell:
-    if name not in model.metrics:
-        return Cell(None)
-    interval = model.nats_interval if name == "nats_per_vote" else None
-    return Cell(model.metrics[name], *((interval.low, interval.high) if interval else ()))
+def _cell(model: ModelNumbers | PairNumbers, name: str, value: float | None, beside: float | None = None) -> Cell:
+    """A number with its interval, if it has one."""
+    interval = model.intervals.get(name)
+    if interval is None:
+        return Cell(value, beside=beside)
+    return Cell(value, interval.low, interval.high, beside, interval.over)
 
 
 def _coverage_cell(model: ModelNumbers) -> Cell:
-    coverage = model.coverage
-    return Cell(None) if coverage is None else Cell(coverage.overall_observed, beside=coverage.overall_expected)
+    if model.coverage is None:
+        return Cell(None)
+    return _cell(model, "interval_coverage", model.coverage.overall_observed, model.coverage.overall_expected)
 
 
 def _item_differences(report: ItemReport) -> list[Table]:
@@ -245,8 +276,10 @@ def _attainable(report: ItemReport) -> Table:
     }
     meanings = {
         "entropy of the item's own votes": "Too low: few votes look more united than the people are",
-        "if the truth is Dirichlet": "Expected entropy of the true distributions, under the fitted Dirichlet prior",
-        "each vote from the item's other votes": "Too high: a model that reads the items may be below",
+        "if the truth is Dirichlet": "Expected entropy of the true distributions, under the fitted Dirichlet prior "
+        f"around {report.attainable_prior}",
+        "each vote from the item's other votes": f"Too high; the prior is {report.attainable_prior}"
+        + (", and a model that reads the items may be below" if report.attainable_prior == POOLED else ""),
     }
     return Table(title, ["nats per vote"], rows, meanings)
 
@@ -292,15 +325,10 @@ def _votes_tables(report: ItemReport) -> list[Table]:
 
 
 def _pair_scores(report: PairReport) -> Table:
-    rows = {name: [_pair_cell(model, name) for model in report.models] for name in PAIR_METRICS}
+    rows = {name: [_cell(model, name, model.metrics[name]) for model in report.models] for name in PAIR_METRICS}
     rows["bradley_terry_scale"] = [Cell(model.scale) for model in report.models]
     meanings = {name: about.meaning for name, about in {**PAIR_METRICS, **_FURTHER}.items()}
     return Table("Pairs", [column_name(model) for model in report.models], rows, meanings)
-
-
-def _pair_cell(model: PairNumbers, name: str) -> Cell:
-    interval = model.log_loss_interval if name == "pair_log_loss" else None
-    return Cell(model.metrics[name], *((interval.low, interval.high) if interval else ()))
 
 
 def _pair_differences(report: PairReport) -> list[Table]:

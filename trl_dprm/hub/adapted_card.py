@@ -3,7 +3,8 @@
 import numpy as np
 from huggingface_hub import ModelCard, ModelCardData
 
-from ..adaptation import Adaptation
+from ..adaptation import Adaptation, GroupAdaptation
+from ..adaptation.held_out_change import change_in_words
 from ..models import DPRMConfig
 from .card_tables import category_table, markdown_table
 from .merged_card import card_beside, training_sections
@@ -25,7 +26,7 @@ def adapted_card(
     checkpoint: str,
     adaptation: Adaptation,
     num_annotators: int | None = None,
-    group_nats: dict[str, tuple[float, float, float, float]] | None = None,
+    groups: GroupAdaptation | None = None,
     revision: str | None = None,
 ) -> ModelCard:
     """Fill the card template for an adapted model; the checkpoint's own card is taken over.
@@ -36,8 +37,7 @@ def adapted_card(
         checkpoint (`str`): Hub id or path of what was adapted.
         adaptation ([`~trl_dprm.adaptation.Adaptation`]): What was fitted, and what it is worth.
         num_annotators (`int`, *optional*): Of the new votes.
-        group_nats (`dict`, *optional*):
-            By group: votes, and nats per vote of the checkpoint, of the map of all groups, and of the group's own.
+        groups ([`~trl_dprm.adaptation.GroupAdaptation`], *optional*): Maps of groups of the annotators.
         revision (`str`, *optional*): Of the checkpoint's Hub id.
 
     Returns:
@@ -59,13 +59,15 @@ def adapted_card(
         name=name,
         checkpoint=hub_link(checkpoint, "checkpoint"),
         config=config,
+        unchanged=fitted.logit_map.is_identity,
         num_votes=f"{fitted.num_votes:,.10g}",
         num_items=f"{fitted.num_items:,}",
         num_annotators=num_annotators,
         adaptation_table=adaptation_table(adaptation, config.category_names),
         verdict=adaptation.verdict,
         kind_table=nats_by_kind and markdown_table(["map", "nats per held-out vote"], _rounded(nats_by_kind.items())),
-        group_table=group_nats and group_table(group_nats),
+        group_table=groups and group_table(groups),
+        group_verdicts=groups and group_verdicts(groups),
         category_table=category_table(config),
         training=training_sections(told.text) if told else None,
     )
@@ -84,18 +86,39 @@ def adaptation_table(adaptation: Adaptation, category_names: list[str]) -> str:
     if fitted.no_change_prob is not None:
         rows.append(["probability that nothing has changed, given the votes", f"{fitted.no_change_prob:.3f}"])
     rows.append(["nats per vote before", f"{adaptation.nats_before:.4f}"])
-    if change is not None:
+    if change is not None and fitted.kind != "identity":
         rows.append(["nats per vote, held out", f"{adaptation.nats_before + change.difference:.4f}"])
-        rows.append(["change, 95 % interval", f"{change.difference:+.4f} ({change.low:+.4f} to {change.high:+.4f})"])
+        rows.append(["change", change_in_words(change)])
     return markdown_table(["adaptation", ""], rows)
 
 
-def group_table(group_nats: dict[str, tuple[float, float, float, float]]) -> str:
-    """Nats per vote of each group, as Markdown; see [`adapted_card`]."""
-    header = ["group", "votes", "nats per vote: checkpoint", "held out: map of all", "held out: own map"]
-    return markdown_table(
-        header, [[name, f"{votes:,.10g}", *_rounded([nats])[0]] for name, (votes, *nats) in group_nats.items()]
-    )
+def group_table(groups: GroupAdaptation) -> str:
+    """Nats per held-out vote of each group, and what it gets against the checkpoint, as Markdown.
+
+    Args:
+        groups ([`~trl_dprm.adaptation.GroupAdaptation`]): The groups' maps.
+    """
+    header = ["group", "texts", "votes", "checkpoint", "map of all", "own map", "in use, against the checkpoint"]
+    rows = [
+        [
+            worth.name,
+            f"{worth.num_items:,}",
+            f"{worth.num_votes:,.10g}",
+            *(f"{nats:.4f}" for nats in (worth.nats_before, worth.nats_shared, worth.nats_own)),
+            "not known (too few texts)" if worth.change is None else change_in_words(worth.change),
+        ]
+        for worth in groups.worth
+    ]
+    return markdown_table(header, rows)
+
+
+def group_verdicts(groups: GroupAdaptation) -> str:
+    """Whether each group's own map pays over that of all: a list in Markdown.
+
+    Args:
+        groups ([`~trl_dprm.adaptation.GroupAdaptation`]): The groups' maps.
+    """
+    return "\n".join(f"- {worth.name}: {worth.verdict}" for worth in groups.worth)
 
 
 def _map_rows(logit_map, kind, category_names):

@@ -2,7 +2,7 @@
 
 from .distribution_loss import DISTRIBUTION_LOSSES, DistributionLoss
 from .dual_vertices import MAX_CATEGORIES
-from .ranking import bradley_terry_loss, davidson_log_probs, davidson_loss, win_probability_loss
+from .ranking import bradley_terry_loss, davidson_log_probs, davidson_loss, win_probability_loss, win_tie_log_probs
 from .scoring import brier_score, cross_entropy_loss, energy_distance, is_negative_type, ranked_probability_score
 from .transport import optimal_transport_distance, wasserstein_distance
 
@@ -21,4 +21,5 @@ __all__ = [
     "ranked_probability_score",
     "wasserstein_distance",
     "win_probability_loss",
+    "win_tie_log_probs",
 ]

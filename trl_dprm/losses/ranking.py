@@ -147,48 +147,115 @@ def win_probability_loss(
     rejected_category_logits: Tensor,
     category_rewards: Sequence[float] | Tensor,
     chosen_vote_share: Tensor | None = None,
+    tie_vote_share: Tensor | None = None,
 ) -> Tensor:
     r"""Negative log-likelihood of a pair when two independent annotators rate one response each.
 
         P(chosen wins) = sum_ij q^c_i q^r_j (1[r_i > r_j] + 1/2 1[r_i = r_j])
         loss = -s log P(chosen wins) - (1 - s) log P(rejected wins)
 
-    Both logarithms are taken by log-sum-exp over pairs of categories and stay finite where a probability underflows.
+    Where annotators could call a tie, and their share `t` is known, equal ratings are one (`win_tie_log_probs`):
+
+        loss = -(s - t/2) log P(chosen) - t log P(tie) - (1 - s - t/2) log P(rejected)
+
+    The logarithms are taken by log-sum-exp over pairs of categories and stay finite where a probability underflows.
 
     Args:
         chosen_category_logits (`Tensor` of shape `(..., num_categories)`): finite; gradients flow.
         rejected_category_logits (`Tensor` of shape `(..., num_categories)`): the same shape; gradients flow.
         category_rewards (sequence of `float` or `Tensor`, length `num_categories`): only their order and ties matter.
         chosen_vote_share (`Tensor` that broadcasts to `(...)`, between 0 and 1, *optional*): share `s` of annotators
-            who preferred the chosen response; 1 if not given. Within one annotator ratings correlate, so shares are
-            more extreme than two independent annotators predict.
+            who preferred the chosen response, a tie as half a vote; 1 if not given. Within one annotator ratings
+            correlate, so shares are more extreme than two independent annotators predict.
+        tie_vote_share (`Tensor` that broadcasts to `(...)`, between 0 and 1, *optional*): share `t` of annotators who
+            called a tie, at most twice what is left of `chosen_vote_share` to either side; NaN for a pair whose
+            annotators could not, or of whom it is not known.
 
     Returns:
         `Tensor` of shape `(...)`, in nats.
 
     Raises:
-        ValueError: logits of different shapes, or another argument that does not fit them.
+        ValueError: logits of different shapes, another argument that does not fit them, or ties between categories
+            of one reward, where no response could win.
 
-    Source: DPL (arXiv 2312.08358), categorical model.
+    Source: DPL (arXiv 2312.08358), categorical model; three ways [ours].
 
     Example:
 
     >>> logits = torch.tensor([[2.0, 0.0, -1.0]])
     >>> win_probability_loss(logits, logits, category_rewards=[1.0, 0.0, -1.0])  # log 2
     tensor([0.6931])
+    >>> even = torch.zeros(1, 3)  # of nine pairs of categories three are equal
+    >>> win_probability_loss(even, even, [1.0, 0.0, -1.0], torch.tensor([0.5]), tie_vote_share=torch.tensor([1.0]))
+    tensor([1.0986])
     """
-    _check_same_shape(chosen_category_logits=chosen_category_logits, rejected_category_logits=rejected_category_logits)
-    chosen = at_least_float32(chosen_category_logits).log_softmax(-1)
-    rejected = at_least_float32(rejected_category_logits).log_softmax(-1)
-    rewards = one_per_category(category_rewards, "category_rewards", chosen.shape[-1])
-    log_credit = _log_win_credit(rewards, chosen.dtype, chosen.device)
-    pairs = chosen[..., :, None] + rejected[..., None, :]
+    pairs, rewards = _category_pairs(chosen_category_logits, rejected_category_logits, category_rewards)
+    log_credit = _log_win_credit(rewards, pairs.dtype, pairs.device)
     log_win = (pairs + log_credit).flatten(-2).logsumexp(-1)
-    if chosen_vote_share is None:
+    if chosen_vote_share is None and tie_vote_share is None:
         return -log_win
     log_loss = (pairs + log_credit.T).flatten(-2).logsumexp(-1)
-    share = _for_each_pair("chosen_vote_share", chosen_vote_share, log_win)
-    return -share * log_win - (1 - share) * log_loss
+    share = torch.ones_like(log_win) if chosen_vote_share is None else chosen_vote_share
+    share = _for_each_pair("chosen_vote_share", share, log_win)
+    two_ways = -share * log_win - (1 - share) * log_loss
+    if tie_vote_share is None:
+        return two_ways
+    tie_share = _for_each_pair("tie_vote_share", tie_vote_share, log_win)
+    three_ways = _three_ways(*_log_outcomes(pairs, rewards), share, tie_share.nan_to_num(0.0))
+    return torch.where(tie_share.isnan(), two_ways, three_ways)
+
+
+def win_tie_log_probs(
+    chosen_category_logits: Tensor,
+    rejected_category_logits: Tensor,
+    category_rewards: Sequence[float] | Tensor,
+) -> Tensor:
+    r"""Log-probabilities that of two independent annotators' ratings the chosen one is higher, equal, or lower.
+
+    Args:
+        chosen_category_logits (`Tensor` of shape `(..., num_categories)`): finite; gradients flow.
+        rejected_category_logits (`Tensor` of shape `(..., num_categories)`): the same shape; gradients flow.
+        category_rewards (sequence of `float` or `Tensor`, length `num_categories`): only their order and ties matter;
+            not all equal.
+
+    Returns:
+        `Tensor` of shape `(..., 3)`: chosen, tie, rejected; their exponentials sum to 1.
+
+    Raises:
+        ValueError: logits of different shapes, another number of rewards, or rewards that are all equal.
+
+    Source: DPL (arXiv 2312.08358), categorical model; ties kept apart [ours].
+
+    Example:
+
+    >>> win_tie_log_probs(torch.zeros(2), torch.zeros(2), category_rewards=[0.0, 1.0]).exp()
+    tensor([0.2500, 0.5000, 0.2500])
+    """
+    pairs, rewards = _category_pairs(chosen_category_logits, rejected_category_logits, category_rewards)
+    return torch.stack(_log_outcomes(pairs, rewards), dim=-1)
+
+
+def _category_pairs(chosen_logits, rejected_logits, category_rewards) -> tuple[Tensor, tuple[float, ...]]:
+    """Log-probability of each pair of categories, `(..., K, K)`, and the rewards as numbers."""
+    _check_same_shape(chosen_category_logits=chosen_logits, rejected_category_logits=rejected_logits)
+    chosen = at_least_float32(chosen_logits).log_softmax(-1)
+    rejected = at_least_float32(rejected_logits).log_softmax(-1)
+    rewards = one_per_category(category_rewards, "category_rewards", chosen.shape[-1])
+    return chosen[..., :, None] + rejected[..., None, :], rewards
+
+
+def _log_outcomes(pairs: Tensor, rewards: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities of chosen, tie and rejected."""
+    if len(set(rewards)) == 1:
+        raise ValueError(f"category_rewards are all {rewards[0]:g}: every pair would be a tie; give different rewards")
+    masks = _log_outcome_masks(rewards, pairs.dtype, pairs.device)
+    return tuple((pairs + mask).flatten(-2).logsumexp(-1) for mask in masks)
+
+
+def _three_ways(chosen: Tensor, tie: Tensor, rejected: Tensor, chosen_share: Tensor, tie_share: Tensor) -> Tensor:
+    """Minus the mean log-probability of the votes, of which ties count half to `chosen_share`."""
+    half = tie_share / 2
+    return -((chosen_share - half) * chosen + tie_share * tie + (1 - chosen_share - half) * rejected)
 
 
 @functools.lru_cache(maxsize=64)
@@ -198,6 +265,15 @@ def _log_win_credit(rewards: tuple[float, ...], dtype: torch.dtype, device: torc
         values = torch.tensor(rewards, dtype=torch.float64)
         credit = torch.heaviside(values[:, None] - values, torch.tensor(0.5, dtype=torch.float64))
         return credit.log().to(device, dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _log_outcome_masks(rewards: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Logarithms of 1 where the row's reward is larger, equal, smaller, and of 0 elsewhere: `(3, K, K)`."""
+    with torch.inference_mode(False):  # as above
+        values = torch.tensor(rewards, dtype=torch.float64)
+        order = torch.sign(values[:, None] - values)
+        return torch.stack([(order == sign).double().log() for sign in (1, 0, -1)]).to(device, dtype)
 
 
 def _scaled_difference(chosen_rewards: Tensor, rejected_rewards: Tensor, scale: float | Tensor) -> Tensor:

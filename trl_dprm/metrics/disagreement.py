@@ -118,8 +118,8 @@ def contested_auroc(
     >>> contested_auroc(probs, [[1, 1], [2, 0], [3, 1], [0, 4]])
     Concordance(probability=1.0, num_pairs=2, num_items=4)
     """
-    predicted, observed, votes = _both_disagreements(category_probs, target_counts, cost_matrix)
-    return _concordance(predicted, (observed > 0).astype(np.float64), votes)
+    predicted, observed, votes = both_disagreements(category_probs, target_counts, cost_matrix)
+    return concordance_at_equal_votes(predicted, (observed > 0).astype(np.float64), votes)
 
 
 def disagreement_concordance(
@@ -148,7 +148,7 @@ def disagreement_concordance(
     >>> disagreement_concordance([[0.5, 0.5], [0.6, 0.4], [0.9, 0.1]], [[2, 2], [3, 1], [4, 0]])
     Concordance(probability=1.0, num_pairs=3, num_items=3)
     """
-    return _concordance(*_both_disagreements(category_probs, target_counts, cost_matrix))
+    return concordance_at_equal_votes(*both_disagreements(category_probs, target_counts, cost_matrix))
 
 
 def disagreement_correlation(
@@ -178,24 +178,36 @@ def disagreement_correlation(
     >>> round(disagreement_correlation([[0.5, 0.5], [0.6, 0.4], [0.9, 0.1]], [[1, 1], [3, 1], [4, 0]]), 4)
     0.9033
     """
-    predicted, observed, votes = _both_disagreements(category_probs, target_counts, cost_matrix)
+    predicted, observed, votes = both_disagreements(category_probs, target_counts, cost_matrix)
     several = votes > 1
     if not several.any():
         raise ValueError("target_counts has no item with two votes; disagreement needs at least one")
     return weighted_correlation(predicted[several], observed[several], votes[several] - 1)
 
 
-def _both_disagreements(
+def both_disagreements(
     category_probs: ArrayLike, target_counts: ArrayLike, cost_matrix: Sequence[Sequence[float]] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predicted and observed disagreement, and the number of votes, per item."""
+    """Predicted and observed disagreement, and the number of votes, per item; arguments as [`contested_auroc`]."""
     probs, counts = matching_whole_counts(category_probs, target_counts)
     predicted = predicted_disagreement(probs, cost_matrix)
     return predicted, pairwise_disagreement(counts, cost_matrix), counts.sum(axis=1)
 
 
-def _concordance(predicted: np.ndarray, observed: np.ndarray, votes: np.ndarray) -> Concordance:
-    """Pairs within strata of equal votes, by sorting: each observed level against all lower ones."""
+def concordance_at_equal_votes(predicted: np.ndarray, observed: np.ndarray, votes: np.ndarray) -> Concordance:
+    """Of two items with equally many votes, is the one of which more is observed also the one of which more is said?
+
+    By sorting: each observed level against all lower ones.
+
+    Args:
+        predicted, observed (`np.ndarray` of shape `(num_items,)`): what is compared.
+        votes (`np.ndarray` of shape `(num_items,)`): of each item; those with at most one are in no pair.
+
+    Example:
+
+    >>> concordance_at_equal_votes(np.array([0.1, 0.3, 0.2]), np.array([0.0, 0.5, 0.5]), np.array([3, 3, 2]))
+    Concordance(probability=1.0, num_pairs=1, num_items=2)
+    """
     wins, num_pairs, num_items = 0.0, 0, 0
     for number in np.unique(votes[votes > 1]):
         here = votes == number

@@ -7,7 +7,7 @@ all data: only their spread is used.
 
 Not for statistics that need two *distinct* annotators (`pairwise_disagreement` and other unbiased estimates): a
 repeated annotator agrees with itself. For these draw items only (`statistic_interval`), "for this panel of
-annotators".
+annotators", or take the draws of `vote_draws`, which know the pairs of distinct annotators.
 """
 
 from collections.abc import Callable, Iterator

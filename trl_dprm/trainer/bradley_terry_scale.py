@@ -9,8 +9,10 @@ class BradleyTerryScale:
 
     Expected rewards are bounded by the category rewards, so `σ(Δ)` is capped; κ lifts the cap. It is no tensor of the
     checkpoint (tensor names are the backbone's) but a number of its configuration, which is therefore all the state
-    that resuming needs. The step is \\(\kappa \leftarrow \kappa \exp(-\eta\, \partial L / \partial \log\kappa)\\) on
-    the mean ranking loss of the global batch, the same on every process.
+    that resuming needs. The step is \\(\kappa \leftarrow \kappa \exp(-\eta s\, \partial L / \partial \log\kappa)\\)
+    on the mean ranking loss of the global batch, the same on every process; \\(s\\) is the share of its peak that the
+    model's learning rate has reached, so that κ comes to rest with the model. The loss is the cross-entropy of a
+    logit, whose second derivative in log κ is at most 0.44 but for surprise: steps are stable far beyond η = 1.
 
     Args:
         value (`float`): Starting value, positive.
@@ -37,10 +39,15 @@ class BradleyTerryScale:
         logit = self.value * difference.detach()
         self.gradient += (weight * (torch.sigmoid(logit - margin) - vote_share) * logit).sum()
 
-    def step(self, accelerator) -> None:
-        """Take the step with the gradient summed over processes, and forget it."""
+    def step(self, accelerator, schedule: float = 1.0) -> None:
+        """Take the step with the gradient summed over processes, and forget it.
+
+        Args:
+            accelerator ([`~accelerate.Accelerator`]): Of the training.
+            schedule (`float`): s, at least 0.
+        """
         gradient = accelerator.reduce(self.gradient, reduction="sum")
-        self.value = self.value * torch.exp(-self.learning_rate * gradient)
+        self.value = self.value * torch.exp(-self.learning_rate * schedule * gradient)
         self.forget_gradient()
 
     def forget_gradient(self) -> None:

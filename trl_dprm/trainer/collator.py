@@ -22,13 +22,14 @@ class DataCollatorForDistributionalPreference(DataCollatorMixin):
     Returns:
         `dict` of tensors: `input_ids` and `attention_mask` *(num_responses, length)*; `target_probs` *(num_responses,
         num_categories)* and `target_weight` *(num_responses,)*, zeros where there is no target; `is_pair`,
-        `pair_weight` (0 where a row is no pair), `chosen_vote_share`, `margin` and `row`, each *(num_rows,)*.
+        `pair_weight` (0 where a row is no pair), `chosen_vote_share`, `tie_vote_share` (NaN where it is not known),
+        `margin` and `row`, each *(num_rows,)*.
 
     Example:
 
     ```python
     >>> from trl_dprm.trainer.collator import DataCollatorForDistributionalPreference
-    >>> facts = {"pair_weight": 0.0, "chosen_vote_share": 1.0, "margin": 0.0, "row": 0}
+    >>> facts = {"pair_weight": 0.0, "chosen_vote_share": 1.0, "tie_vote_share": float("nan"), "margin": 0.0, "row": 0}
     >>> rows = [
     ...     {"response_ids": [[5, 6]], "response_target_probs": [[1.0, 0.0]], "response_target_weight": [3.0], **facts}
     ... ]
@@ -66,6 +67,7 @@ class DataCollatorForDistributionalPreference(DataCollatorMixin):
             "is_pair": torch.tensor([len(example["response_ids"]) == 2 for example in examples]),
             "pair_weight": per_row("pair_weight"),
             "chosen_vote_share": per_row("chosen_vote_share"),
+            "tie_vote_share": per_row("tie_vote_share"),
             "margin": per_row("margin"),
             "row": per_row("row", torch.int64),
         }

@@ -48,7 +48,7 @@ from .peft_defaults import (
 from .positions import num_positions
 from .preparation import effective_max_length, prepare_dataset, warn_of_default_categories
 from .prior_strength import prior_strength
-from .rows import PREPARED_COLUMNS
+from .rows import PAIR_VOTES, PREPARED_COLUMNS
 from .step_metrics import batch_facts, batch_metrics
 from .streams import check_one_shard, endless_shares
 from .tokenization import TokenizationRule, warn_if_eos_is_pad
@@ -75,15 +75,17 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
             Defaults to [`DataCollatorForDistributionalPreference`], whose output another one must match.
         train_dataset, eval_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
             Columns as in the README's table: `prompt`/`completion` or `messages` with `target_probs` or
-            `target_counts`; `chosen`/`rejected`, also tokenised, also with `margin`, `chosen_vote_share` and
-            distributions per side; both kinds in one dataset, with `None` in the columns that a row lacks. A training
-            stream of at least as many shards as processes is dealt out by shards, and every process repeats its own.
+            `target_counts`; `chosen`/`rejected`, also tokenised, also with `margin`, `chosen_vote_share`,
+            `tie_vote_share` and distributions per side; both kinds in one dataset, with `None` in the columns that a
+            row lacks. A training stream of at least as many shards as processes is dealt out by shards, and every
+            process repeats its own.
         compute_metrics (`Callable`, *optional*):
             Receives an `EvalPrediction` over the whole set. `predictions` is a dict with `rewards` *(num_rows, 2)* and
             `category_logits` *(num_rows, 2, num_categories)*; `label_ids` a dict with `target_probs` *(num_rows, 2,
-            num_categories)*, `target_weight` *(num_rows, 2)*, `is_pair`, `pair_weight`, `chosen_vote_share`, `margin`
-            and `row`, each *(num_rows,)*. Place 0 is the single or chosen response, place 1 the rejected one (NaN if
-            none). Rows are in the order of the dataset; of a stream that several workers read, `row` repeats.
+            num_categories)*, `target_weight` *(num_rows, 2)*, `is_pair`, `pair_weight`, `chosen_vote_share`,
+            `tie_vote_share` (NaN where not known), `margin` and `row`, each *(num_rows,)*. Place 0 is the single or
+            chosen response, place 1 the rejected one (NaN if none). Rows are in the order of the dataset; of a stream
+            that several workers read, `row` repeats.
         preprocess_logits_for_metrics (`Callable`, *optional*):
             Applied once to those two dicts; what it returns is what `compute_metrics` gets as `predictions`.
         quantization_config ([`~transformers.BitsAndBytesConfig`], *optional*): The head stays in float32 and trains.
@@ -251,9 +253,8 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
     def _ranking_loss(self, outputs, inputs, pair_share):
         """Ranking loss of the pairs in a micro-batch, weighted by their share of the global batch."""
         is_pair = inputs["is_pair"]
-        share, vote_share, margin = (
-            values[is_pair] for values in (pair_share, inputs["chosen_vote_share"], inputs["margin"])
-        )
+        share = pair_share[is_pair]
+        vote_share, tie_share, margin = (inputs[name][is_pair] for name in (*PAIR_VOTES, "margin"))
         chosen, rejected = chosen_and_rejected(outputs.logits.squeeze(-1), is_pair)
         if self.args.ranking_loss == "bradley_terry":
             loss = bradley_terry_loss(chosen, rejected, self.bradley_terry_scale.value, margin, vote_share)
@@ -261,7 +262,7 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
                 self.bradley_terry_scale.accumulate(chosen - rejected, margin, vote_share, share)
         else:
             logits = chosen_and_rejected(outputs.category_logits, is_pair)
-            loss = win_probability_loss(*logits, self._dprm_config.category_rewards, vote_share)
+            loss = win_probability_loss(*logits, self._dprm_config.category_rewards, vote_share, tie_share)
         if self.args.center_rewards_coefficient is not None:
             loss = loss + self.args.center_rewards_coefficient * (chosen + rejected).square()
         return (share * loss).sum()
@@ -270,8 +271,14 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
         """One micro-batch; after the last of an optimizer step the Bradley–Terry scale takes its own."""
         loss = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients and self.args.ranking_loss == "bradley_terry":
-            self.bradley_terry_scale.step(self.accelerator)
+            self.bradley_terry_scale.step(self.accelerator, self._share_of_peak_rate())
         return loss
+
+    def _share_of_peak_rate(self):
+        """Where the schedule stands: the learning rate over the one that it starts from (1 without a schedule)."""
+        group = self.optimizer.param_groups[0]
+        peak = group.get("initial_lr", group["lr"])
+        return group["lr"] / peak if peak else 1.0
 
     def _log_batch(self, rewards, inputs, num_items_in_batch, distribution_loss, ranking_loss):
         """Record one micro-batch; the mean over those of a step is the step's loss, whatever each of them held."""
@@ -303,7 +310,7 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
             "category_logits": by_row(outputs.category_logits, is_pair),
         }
         labels = {name: by_row(inputs[name], is_pair) for name in ("target_probs", "target_weight")}
-        labels |= {name: inputs[name] for name in ("is_pair", "pair_weight", "chosen_vote_share", "margin", "row")}
+        labels |= {name: inputs[name] for name in ("is_pair", "pair_weight", *PAIR_VOTES, "margin", "row")}
         return None, predictions, labels
 
     def evaluation_loop(

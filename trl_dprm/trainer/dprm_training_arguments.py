@@ -70,7 +70,8 @@ class DPRMTrainingArguments(RewardConfig):
         default="bradley_terry",
         metadata={
             "help": "Loss on pairs: 'bradley_terry' (on expected rewards, with a learned scale) or 'win_probability' "
-            "(on the two distributions; `margin` has no meaning there and is not used)."
+            "(on the two distributions; rows with `tie_vote_share` are learned three ways; `margin` has no meaning "
+            "there and is not used)."
         },
     )
     ranking_weight: float = field(
@@ -79,9 +80,10 @@ class DPRMTrainingArguments(RewardConfig):
     )
     resume_from_checkpoint: str | None = field(default=None, metadata={"help": RESUME_HELP})
     bradley_terry_scale_learning_rate: float = field(
-        default=0.1,
+        default=1.0,
         metadata={
-            "help": "Step size of the logarithm of the Bradley-Terry scale, once per optimizer step. 0 keeps it."
+            "help": "Step size of the logarithm of the Bradley-Terry scale, once per optimizer step, times the share "
+            "of its peak that the learning rate has reached. 0 keeps it."
         },
     )
 

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from ..losses import DistributionLoss, bradley_terry_loss, win_probability_loss
-from ..metrics import distribution_metrics, pair_metrics
+from ..metrics import distribution_metrics, pair_metrics, pair_vote_scores, win_tie_probs
 from ..models import DPRMConfig
+from .rows import PAIR_VOTES
 
 
 def in_dataset_order(predictions: dict, labels: dict, repeated: bool) -> tuple[dict, dict]:
@@ -49,7 +50,8 @@ def evaluation_metrics(
     Returns:
         `dict[str, float]`: `loss`, `min_reward`, `mean_reward`, `max_reward`; what
         [`~trl_dprm.metrics.distribution_metrics`] says of the responses with targets, and
-        [`~trl_dprm.metrics.pair_metrics`] of the pairs, where there are any.
+        [`~trl_dprm.metrics.pair_metrics`] of the pairs, where there are any; `three_way_nats` of the pairs whose
+        share of ties is known, where the ranking loss is the win probability.
     """
     rewards = predictions["rewards"]
     metrics = {
@@ -78,6 +80,9 @@ def evaluation_metrics(
         metrics |= pair_metrics(
             *rewards[pairs].T, labels["chosen_vote_share"][pairs], labels["pair_weight"][pairs], bradley_terry_scale
         )
+    with_ties = pairs & np.isfinite(labels["tie_vote_share"])
+    if ranking_loss == "win_probability" and with_ties.any():
+        metrics["three_way_nats"] = _three_way_nats(predictions, labels, with_ties, config.category_rewards)
     return {"loss": loss, **metrics}
 
 
@@ -99,13 +104,23 @@ def judged_responses(predictions: dict, labels: dict) -> tuple[torch.Tensor, tor
 def _mean_ranking_loss(predictions, labels, pairs, category_rewards, scale, center_rewards_coefficient):
     """Weighted mean over the pairs; the win-probability loss where there is no scale."""
     rewards = torch.from_numpy(predictions["rewards"][pairs]).double()
-    weight, margin, vote_share = (
-        torch.from_numpy(labels[name][pairs]).double() for name in ("pair_weight", "margin", "chosen_vote_share")
+    weight, margin, vote_share, tie_share = (
+        torch.from_numpy(labels[name][pairs]).double() for name in ("pair_weight", "margin", *PAIR_VOTES)
     )
     if scale is not None:
         loss = bradley_terry_loss(*rewards.unbind(1), scale, margin, vote_share)
     else:
         logits = torch.from_numpy(predictions["category_logits"][pairs]).double()
-        loss = win_probability_loss(*logits.unbind(1), category_rewards, vote_share)
+        loss = win_probability_loss(*logits.unbind(1), category_rewards, vote_share, tie_share)
     loss = loss + center_rewards_coefficient * rewards.sum(1).square()
     return ((weight * loss).sum() / weight.sum()).item()
+
+
+def _three_way_nats(predictions, labels, pairs, category_rewards):
+    """Minus the mean log-probability of a vote for chosen, tie or rejected, as two independent ratings have it."""
+    logits = torch.from_numpy(predictions["category_logits"][pairs]).double()
+    share, ties, weight = (labels[name][pairs].astype(np.float64) for name in (*PAIR_VOTES, "pair_weight"))
+    votes = weight[:, None] * np.stack([share - ties / 2, ties, 1 - share - ties / 2], axis=1).clip(min=0)
+    probs = win_tie_probs(*logits.softmax(-1).unbind(1), category_rewards)
+    scores = pair_vote_scores(probs, votes)
+    return float(np.average(scores.three_way_nats, weights=scores.votes))

@@ -10,12 +10,13 @@ from transformers import PreTrainedTokenizerBase
 from ..models.distributions import PROBABILITY_TOLERANCE
 from .tokenization import TokenizationRule
 
+PAIR_VOTES = ("chosen_vote_share", "tie_vote_share")
 PREPARED_COLUMNS = (
     "response_ids",
     "response_target_probs",
     "response_target_weight",
     "pair_weight",
-    "chosen_vote_share",
+    *PAIR_VOTES,
     "margin",
     "row",
     "length",
@@ -48,8 +49,8 @@ def prepare_row(
     Returns:
         `dict`: `response_ids` (one list of ids, or two with the chosen first), `response_target_probs` (as many lists
         of *num_categories* floats, zeros where there is no target), `response_target_weight` (0 where there is none),
-        `pair_weight` (0 for a single response), `chosen_vote_share`, `margin`, `row`, `length` (the longest, in
-        tokens).
+        `pair_weight` (0 for a single response), `chosen_vote_share`, `tie_vote_share` (NaN where it is not known),
+        `margin`, `row`, `length` (the longest, in tokens).
 
     Raises:
         ValueError: naming row, column, value and remedy, for anything that cannot be learned from.
@@ -76,7 +77,7 @@ def prepare_row(
         "response_target_probs": [probs for probs, _ in targets],
         "response_target_weight": [target_weight or 0.0 for _, target_weight in targets],
         "pair_weight": (1.0 if weight is None else weight) if is_pair else 0.0,
-        "chosen_vote_share": _number(example, "chosen_vote_share", row, default=1.0, low=0.0, high=1.0),
+        **_vote_shares(example, row),
         "margin": _number(example, "margin", row, default=0.0),
         "row": row,
         "length": max(len(ids) for ids in response_ids),
@@ -197,6 +198,19 @@ def _target(example, side, row, category_names, weight, on_votes):
     if weight is None:
         weight = num_votes if num_votes else 1.0
     return probs, weight
+
+
+def _vote_shares(example, row):
+    """Shares for the chosen response (ties as half a vote) and for ties, which must leave room for each other."""
+    chosen = _number(example, "chosen_vote_share", row, default=1.0, low=0.0, high=1.0)
+    tie = _number(example, "tie_vote_share", row, default=math.nan, low=0.0, high=1.0)
+    if tie / 2 > min(chosen, 1 - chosen) + PROBABILITY_TOLERANCE:
+        raise ValueError(
+            f"Row {row}: `tie_vote_share` is {tie:g} but `chosen_vote_share` {chosen:g}. A tie is half a vote for "
+            f"either response, so that with these ties `chosen_vote_share` lies between {tie / 2:g} and "
+            f"{1 - tie / 2:g}. Add half of the ties to it."
+        )
+    return {"chosen_vote_share": chosen, "tie_vote_share": tie}
 
 
 def _vector(example, name, row, category_names):

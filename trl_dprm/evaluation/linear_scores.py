@@ -7,11 +7,11 @@ from ..metrics.arrays import distribution_table
 from ..metrics.judgment_scores import judgment_nats
 from .judged_items import JudgedItems
 
-JUDGMENT_METRICS = ("nats_per_vote", "brier_score", "energy_distance")
+LINEAR_METRICS = ("nats_per_vote", "brier_score", "energy_distance")
 
 
-def judgment_scores(category_probs: ArrayLike, items: JudgedItems) -> dict[str, np.ndarray]:
-    """The scores of `JUDGMENT_METRICS`, one number per judgment, lower is better.
+def linear_scores(category_probs: ArrayLike, items: JudgedItems) -> dict[str, np.ndarray]:
+    """The scores of `LINEAR_METRICS`, one number per judgment, lower is better.
 
     Nats, Brier score and energy distance are linear in the vote share, up to a term that no prediction changes. So the
     *difference* of two models is the same for single votes as for shares and for the unknown truth, and intervals that
