@@ -4,6 +4,7 @@ import pytest
 from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 from reward_rows import judged, judged_rows, mixture, pair_rows, pairs
 
+from trl_dprm.trainer import preparation, rows
 from trl_dprm.trainer.rows import prepare_row
 from trl_dprm.trainer.tokenization import TokenizationRule
 
@@ -191,3 +192,27 @@ def test_workers_that_each_read_a_part_of_a_stream(make_trainer):
     stream = judged(8).to_iterable_dataset(num_shards=2)
     trainer = make_trainer(stream, stream, dataloader_num_workers=2)
     assert len(trainer.predict(stream).label_ids["row"]) == 8  # the numbers restart in each worker, no row is dropped
+
+
+def test_what_another_version_cached_is_not_taken_for_ours(tmp_path, tokenizer, monkeypatch):
+    """`datasets` knows a function of a module by its name, so that old code's rows would come back without a word."""
+    Dataset.from_list(pair_rows(4)).save_to_disk(tmp_path)
+
+    def prepare():
+        return preparation.prepare_dataset(
+            Dataset.load_from_disk(tmp_path), "train", tokenizer, TokenizationRule(), ["bad", "good"]
+        )
+
+    def prepare_row_of_another_version(*args, **facts):
+        return prepare_row(*args, **facts) | {"length": 1000}
+
+    other = prepare_row_of_another_version
+    other.__module__, other.__qualname__, other.__name__ = rows.__name__, "prepare_row", "prepare_row"
+    with monkeypatch.context() as patched:
+        for module in (rows, preparation):
+            patched.setattr(module, "prepare_row", other)
+        patched.setattr(preparation, "_code", lambda: "another version")
+        assert set(prepare()["length"]) == {1000}
+        assert list(tmp_path.glob("cache-*.arrow"))
+    assert max(prepare()["length"]) < 100
+    assert prepare()._fingerprint == prepare()._fingerprint
