@@ -38,7 +38,7 @@ def write_table(arguments: RecipeArguments) -> str:
         "seeds": arguments.seeds,
         "chosen": chosen,
         "left_out": json.loads((folder / "data" / "left_out.json").read_text(encoding="utf-8")),
-        "num_pairs": len(pairs),
+        "num_pairs": len(pairs[["first", "second"]].drop_duplicates()),  # more seeds than folds test them again
         "num_clusters": int(pairs["cluster"].nunique()),
         "train_pairs": {name: [seed.predictions(name).num_pairs for seed in seeds] for name in METHODS},
         "cpu_minutes": {name: cpu_minutes(seeds, name) for name in METHODS},
