@@ -357,7 +357,7 @@ def test_whole_run(recipe, arguments):
     table = recipe.table.write_table(arguments)
     report = json.loads(Path(arguments.output_dir, "table.json").read_text())
     assert report["num_pairs"] == 36 and report["num_clusters"] == 6
-    assert len(report["rows"]) == 14 and table.count("\n| ") == 2 * (14 + 1)
+    assert len(report["rows"]) == 17 and table.count("\n| ") == 2 * (17 + 1)  # five trained by three links, two others
     assert report["chosen"].startswith("dprm_")
     assert f"**{report['chosen'].replace('_', ' ')}**" in table
     for row in report["rows"]:
