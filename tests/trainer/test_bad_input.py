@@ -120,11 +120,11 @@ BAD_ROWS = {
     ),
     "more ties than are left": (
         PAIR | {"chosen_vote_share": 0.9, "tie_vote_share": 0.4},
-        r"Row 2: `tie_vote_share` is 0.4 but `chosen_vote_share` 0.9.* lies between 0.2 and 0.8. Add half of the ties",
+        r"Row 2: `tie_vote_share` is 0.4 but `chosen_vote_share` 0.9.* lies between 0.2 and 0.8: give there",
     ),
     "ties without the share that counts half of them": (
         PAIR | {"tie_vote_share": 0.1},
-        r"Row 2: `tie_vote_share` is 0.1 but `chosen_vote_share` 1\.",
+        r"Row 2: `tie_vote_share` is 0.1 but `chosen_vote_share` not given, which means 1\.",
     ),
 }
 

@@ -90,6 +90,16 @@ def test_pair_with_everything(prepared):
     }
 
 
+@pytest.mark.parametrize(
+    ("chosen", "tie", "kept"), [(0.83, 0.35, 0.34), (0.17, 0.35, 0.34), (0.8, 0.4, 0.4), (0.8, 0.1, 0.1)]
+)
+def test_rounded_shares_leave_no_negative_votes(prepared, chosen, tie, kept):
+    """Five sixths and a third, say, with two decimals: a negative share of votes would be a loss without a bound."""
+    row = prepared({"chosen_ids": [5], "rejected_ids": [6], "chosen_vote_share": chosen, "tie_vote_share": tie})
+    assert row["tie_vote_share"] == pytest.approx(kept)
+    assert min(chosen, 1 - chosen) - row["tie_vote_share"] / 2 >= 0
+
+
 def test_none_means_that_the_row_lacks_the_column(prepared):
     row = prepared({"completion": "yes", "target_probs": SHARES, "chosen": None, "rejected": None, "margin": None})
     assert len(row["response_ids"]) == 1

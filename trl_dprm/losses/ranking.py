@@ -75,7 +75,7 @@ def davidson_loss(
         rejected_rewards (`Tensor` of shape `(...)`): the same shape; gradients flow.
         tie_propensity (`float` or `Tensor` that broadcasts to `(...)`, positive): `nu`; gradients flow.
         chosen_vote_share (`Tensor` that broadcasts to `(...)`, between 0 and 1): share who preferred the chosen
-            response.
+            response, *without* ties (elsewhere, and in the trainer's column of that name, a tie is half a vote).
         tie_vote_share (`Tensor` that broadcasts to `(...)`, between 0 and 1): share who called a tie; the rest
             preferred the rejected response.
         scale (`float` or `Tensor` that broadcasts to `(...)`, positive): as in `bradley_terry_loss`; gradients flow.

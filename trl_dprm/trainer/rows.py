@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from ..models.distributions import PROBABILITY_TOLERANCE
 from .tokenization import TokenizationRule
 
+ROUNDED_SHARE = 0.005  # shares may come with two decimals
 PAIR_VOTES = ("chosen_vote_share", "tie_vote_share")
 PREPARED_COLUMNS = (
     "response_ids",
@@ -204,13 +205,15 @@ def _vote_shares(example, row):
     """Shares for the chosen response (ties as half a vote) and for ties, which must leave room for each other."""
     chosen = _number(example, "chosen_vote_share", row, default=1.0, low=0.0, high=1.0)
     tie = _number(example, "tie_vote_share", row, default=math.nan, low=0.0, high=1.0)
-    if tie / 2 > min(chosen, 1 - chosen) + PROBABILITY_TOLERANCE:
+    room = 2 * min(chosen, 1 - chosen)
+    if tie > room + 2 * ROUNDED_SHARE:
+        given = f"{chosen:g}" if "chosen_vote_share" in example else f"not given, which means {chosen:g}"
         raise ValueError(
-            f"Row {row}: `tie_vote_share` is {tie:g} but `chosen_vote_share` {chosen:g}. A tie is half a vote for "
-            f"either response, so that with these ties `chosen_vote_share` lies between {tie / 2:g} and "
-            f"{1 - tie / 2:g}. Add half of the ties to it."
+            f"Row {row}: `tie_vote_share` is {tie:g} but `chosen_vote_share` {given}. A tie is half a vote for either "
+            f"response, so that with these ties `chosen_vote_share` lies between {tie / 2:g} and {1 - tie / 2:g}: "
+            "give there the share who prefer the chosen response plus half of `tie_vote_share`."
         )
-    return {"chosen_vote_share": chosen, "tie_vote_share": tie}
+    return {"chosen_vote_share": chosen, "tie_vote_share": tie if math.isnan(tie) else min(tie, room)}
 
 
 def _vector(example, name, row, category_names):
