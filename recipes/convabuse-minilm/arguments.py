@@ -1,6 +1,6 @@
 """What one run of this recipe is described by; `convabuse.yaml` holds the values chosen on the validation part."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass
@@ -30,6 +30,9 @@ class RecipeArguments:
         metadata={"help": "Whether the model reads the agent's turn before the judged turn."},
     )
     learning_rate: float = field(default=1e-4, metadata={"help": "Peak of the linear schedule."})
+    learning_rates: list[str] = field(
+        default_factory=list, metadata={"help": "`method=rate` for methods with another one; see `rates.py`."}
+    )
     num_train_epochs: float = field(default=2.0, metadata={"help": "Passes over the training part."})
     batch_size: int = field(default=16, metadata={"help": "Items per step."})
     warmup_share: float = field(default=0.1, metadata={"help": "Share of the steps in which the rate rises."})
@@ -45,3 +48,13 @@ class RecipeArguments:
         default=False, metadata={"help": "Whether to keep the distributional models of the first seed."}
     )
     use_cpu: bool = field(default=True, metadata={"help": "Train on the CPU even where there is a GPU."})
+
+    def of_method(self, method: str) -> "RecipeArguments":
+        """The same with the learning rate of a method.
+
+        >>> arguments = RecipeArguments("data", "backbone", "out", learning_rates=["ordered_logit=2e-4"])
+        >>> arguments.of_method("ordered_logit").learning_rate, arguments.of_method("cross_entropy").learning_rate
+        (0.0002, 0.0001)
+        """
+        rates = dict(entry.split("=") for entry in self.learning_rates)
+        return replace(self, learning_rate=float(rates.get(method, self.learning_rate)))

@@ -65,10 +65,10 @@ def check_same_run(arguments: RecipeArguments) -> None:
     """
     varying = ("output_dir", "seeds", "methods", "transport_weights", "nats_margin", "write_table", "save_models")
     varying = (*varying, "use_cpu")
-    facts = {name: value for name, value in asdict(arguments).items() if name not in varying}
+    facts = {name: value for name, value in asdict(arguments).items() if name not in varying and value != []}
     file = Path(arguments.output_dir, "arguments.json")
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else facts
-    changed = sorted(name for name in facts if facts[name] != before.get(name))
+    changed = sorted(name for name in facts | before if facts.get(name) != before.get(name))
     if changed:
         raise ValueError(f"{file.parent} holds a run with other {', '.join(changed)}. Choose another `output_dir`.")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +80,7 @@ def train_all(arguments: RecipeArguments) -> None:
     check_same_run(arguments)
     parts = prepare_parts(arguments)
     methods = chosen_methods(arguments)
+    check_rates(arguments)
     jobs = [(seed, name) for seed in arguments.seeds for name in methods]
     for seed, name in tqdm(jobs, desc="Trainings"):
         path = predictions_path(arguments.output_dir, seed, name)
@@ -87,9 +88,24 @@ def train_all(arguments: RecipeArguments) -> None:
             continue
         tqdm.write(f"seed {seed}: {name}")
         wall, cpu = time.perf_counter(), time.process_time()
-        predictions = methods[name](arguments, seed, parts)
+        predictions = methods[name](arguments.of_method(name), seed, parts)
         predictions.seconds, predictions.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
         predictions.save(path)
+
+
+def check_rates(arguments: RecipeArguments) -> None:
+    """Refuse a learning rate of no method.
+
+    Raises:
+        ValueError: naming it.
+    """
+    methods = trained_methods(arguments)
+    for entry in arguments.learning_rates:
+        method, _, rate = entry.partition("=")
+        if method not in methods or not rate:
+            raise ValueError(
+                f"learning_rates has {entry!r}; give METHOD=RATE, of these methods: {', '.join(methods)}."
+            )
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """`recipes/convabuse-minilm`: pairs, their likelihoods, readouts, recalibration, intervals, and a whole tiny run."""
 
+import doctest
 import json
 from pathlib import Path
 
@@ -412,6 +413,21 @@ def test_options_for_sharing_the_work_keep_old_runs_valid(recipe, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_method_may_have_its_own_rate(recipe, tmp_path):
+    for module in (recipe.arguments, recipe.rates):
+        result = doctest.testmod(module)
+        assert result.attempted and not result.failed
+    arguments = recipe.arguments.RecipeArguments("data", "backbone", str(tmp_path), learning_rates=["dpl=1e-3"])
+    with pytest.raises(ValueError, match="learning_rates has 'dpl=1e-3'; give METHOD=RATE, of these methods: cross"):
+        recipe.run.check_rates(arguments)
+    arguments.learning_rates = ["dpl_categorical=1e-3"]
+    recipe.run.check_rates(arguments)
+    recipe.run.check_same_run(arguments)
+    arguments.learning_rates = []
+    with pytest.raises(ValueError, match="holds a run with other learning_rates"):
+        recipe.run.check_same_run(arguments)
+
+
 def write_judgments(file, rng, num_conversations=60):
     """A table in ConvAbuse's form, in which the first word says how abusive a turn is."""
     rows = []
@@ -450,6 +466,11 @@ def test_one_command_trains_everything_and_opens_the_test_votes_last(recipe, bac
         nothing = dict.fromkeys(recipe.pair_training.PAIR_METHODS)
         patch.setattr(recipe.run, "trained_methods", lambda arguments: nothing)
         recipe.run.train_all(arguments)  # finds everything done
+
+    rate, nats = recipe.rates.validation_nats(arguments.output_dir, [0], arguments.transport_weights)
+    assert rate == arguments.learning_rate
+    assert len(nats) == 12  # bag of words has no rate, the regression is read out in two ways
+    assert all(0.3 < value < 2 for value in nats.values())
 
     markdown = recipe.table.write_table(arguments)
     rows = pd.read_csv(tmp_path / "run" / "table.csv").set_index(["subset", "method", "recalibrated"])
