@@ -181,12 +181,18 @@ class TestGatherVotes:
             "team": [7, 7, 3, 3],
         }
         voted = gather_votes(columns, self.NAMES, "team")
-        assert voted.rows.tolist() == [0, 1, 3]
+        assert voted.rows.tolist() == [0, 1, 3] and voted.item_of_row.tolist() == [0, 1, 0, 2]
         assert voted.target_counts.tolist() == [[3.5, 1], [0, 3], [0, 1]]
         assert voted.group_names == ["3", "7"]
         assert voted.group_counts.tolist() == [[[2.5, 1], [0, 0], [0, 1]], [[1, 0], [0, 3], [0, 0]]]
         assert voted.num_annotators is None
         assert gather_votes(columns, self.NAMES).group_counts.shape == (0, 3, 2)
+
+    def test_annotators_are_counted_only_where_every_vote_names_its_own(self):
+        columns = {"text": ["a", "b", "a"], "target_counts": [[1, 0], [0, 0], [0, 1]], "annotator_id": [7, None, 3]}
+        assert gather_votes(columns, self.NAMES).num_annotators == 2
+        for changes in ({"annotator_id": [7, 2, None]}, {"target_counts": [[3, 0], [0, 0], [0, 1]]}):
+            assert gather_votes(columns | changes, self.NAMES).num_annotators is None
 
     @pytest.mark.parametrize(
         ("columns", "message"),

@@ -11,6 +11,7 @@ from trl_dprm.adaptation import (
     fit_group_maps,
     fit_logit_map,
     held_out_group_probs,
+    population_reward,
     post_stratified_probs,
     worst_group_reward,
 )
@@ -139,6 +140,43 @@ def test_a_group_s_numbers_are_of_votes_held_out_by_hand():
     before = -(counts[0] * log_softmax(logits, axis=1)).sum() / 96
     assert groups.worth[0].nats_before == pytest.approx(before)
     assert groups.worth[0].change.difference == pytest.approx(own[0].sum() / 96 - before, rel=1e-6)
+    assert groups.worth[0].shared_change.difference == pytest.approx(shared[0].sum() / 96 - before, rel=1e-6)
+
+
+def test_a_group_that_the_map_of_all_harms_is_named_and_no_other():
+    logits, counts, _ = two_groups(60, votes=(6, 2))
+    groups = adapt_groups(logits, counts, ["many", "few"], "bias", num_folds=3)
+    many, few = groups.worth
+    assert many.shared_change.high < 0 < few.shared_change.low and few.change.high < 0  # its own map helps it
+    assert many.harm is None and few.harm.startswith("few (+") and "not told from zero" not in few.harm
+    assert few.harm in groups.warning and "many" not in groups.warning
+    assert f"{few.nats_shared - few.nats_before:+.4f} (95 % interval" in few.shared_in_words
+    counts[1, 12:] = 0
+    few = adapt_groups(logits, counts, ["many", "few"], "bias", num_folds=3).worth[1]
+    assert few.shared_change is None and few.shared_in_words == "not known (too few texts)"
+    assert few.harm.endswith("on too few texts for an interval: it may do harm)")
+    unmapped = adapt_groups(logits, counts, ["many", "few"], "identity", num_folds=3)
+    assert unmapped.warning is None and unmapped.worth[0].shared_in_words == "nothing"
+
+
+def test_groups_are_alike_only_where_several_have_one_map():
+    logits, counts, _ = two_groups(20, votes=(3, 3))
+    for names, kind, alike in (("ab", "identity", True), ("ab", ["identity", "bias"], False), ("a", "bias", False)):
+        maps = fit_group_maps(logits, counts[: len(names)], list(names), kind, shared_kind="bias")
+        assert maps.are_alike == alike
+
+
+def test_a_population_s_reward_is_the_mix_of_its_groups_by_hand():
+    logits, counts, _ = two_groups(20, votes=(3, 3))
+    maps = fit_group_maps(logits, counts, ["a", "b"])
+    means = [np.mean([p @ REWARDS for p in probs]) for probs in maps.group_probs(logits)]
+    told = population_reward(maps, logits, REWARDS, [0.2, 0.8])
+    assert told.reward == pytest.approx(0.2 * means[0] + 0.8 * means[1], rel=1e-9)
+    assert told.saved_reward == pytest.approx(np.mean(maps.shared.probs(logits) @ REWARDS), rel=1e-9)
+    assert told.old_reward == pytest.approx(np.mean(softmax(logits, axis=1) @ REWARDS), rel=1e-9)
+    assert told.in_words.startswith(
+        f"Mean expected reward over 20 texts: {told.reward:.4f} in the population (a 0.2, "
+    )
 
 
 def test_small_groups_do_not_overfit():

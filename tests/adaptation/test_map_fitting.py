@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from trl_dprm.adaptation import LogitMap, fit_logit_map
@@ -85,6 +85,22 @@ def test_maximum_likelihood_is_the_limit_of_a_weak_prior():
     for weight in (0.0, 1e-9):
         fitted = fit_logit_map(logits, counts, "bias", weight).logit_map
         np.testing.assert_allclose(fitted.bias, expected - expected.mean(), rtol=0, atol=1e-6)
+
+
+def test_maximum_likelihood_counts_each_vote_once_whatever_the_model_is_worth():
+    """Items of 1 to 9 votes: a discount of several votes of one item would move the estimate."""
+    logits, _, truth = simulated(40, 1, matrix=0.6 * np.eye(K), seed=3)
+    draw = np.random.default_rng(4)
+    counts = np.array([draw.multinomial(draw.integers(1, 10), p) for p in truth.probs(logits)])
+
+    def by_scipy(votes):
+        options = {"bounds": (0.01, 5), "method": "bounded", "options": {"xatol": 1e-9}}
+        return minimize_scalar(lambda slope: nats(log_softmax(slope * logits, axis=1), votes), **options).x
+
+    fitted = fit_logit_map(logits, counts, "temperature", 0, prior_strength=1.0).logit_map
+    assert fitted.matrix[0, 0] == pytest.approx(by_scipy(counts), abs=1e-6)
+    of_item = counts.sum(1, keepdims=True)
+    assert abs(by_scipy(counts * 2 / (1 + of_item)) - by_scipy(counts)) > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["temperature", "bias", "matrix"])

@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from datasets import Dataset
-from scipy.special import softmax
+from datasets import Dataset, Value
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 from tiny_models import tiny_stock_model
 from tiny_runs import flags
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from trl_dprm import DPRMForSequenceClassification
 from trl_dprm.cli import main
+from trl_dprm.evaluation.recalibration import recalibrated
 from trl_dprm.trainer.rows import prepare_row
 from trl_dprm.trainer.tokenization import TokenizationRule
 
@@ -119,6 +121,7 @@ def test_posteriors_are_the_model_and_the_votes_and_training_takes_the_votes(shi
     items = pd.read_parquet(folder / "item_posteriors.parquet")
     counts = np.array([json.loads(line)["target_counts"] for line in Path(votes).read_text().splitlines()])
     strength = report["prior_strength"]
+    assert report["item_posteriors"] == {"prior_strength": strength, "source": "refitted"}
     prior = np.stack(items["prior_probs"])
     expected = (strength * prior + counts) / (strength + 8)
     np.testing.assert_allclose(np.stack(items["posterior_probs"]), expected, rtol=1e-9)
@@ -158,13 +161,20 @@ def test_ten_votes_of_the_same_population_change_next_to_nothing(encoder, tmp_pa
     np.testing.assert_allclose(items["posterior_strength"], 21.0)
 
 
-def test_a_map_from_few_votes_leaves_no_prior_strength_but_counts_items_by_the_old_one(encoder, tmp_path):
+def test_a_map_from_few_votes_leaves_no_prior_strength_but_counts_items_by_the_old_one(encoder, tmp_path, capsys):
     votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(10, seed=3), SHIFT, votes=1)
     report = adapt(encoder, votes, tmp_path / "adapted", map="bias")
     assert report["prior_strength"] is None and 0 < report["no_change_prob"] < 0.5
     items = pd.read_parquet(tmp_path / "adapted" / "item_posteriors.parquet")
     np.testing.assert_allclose(items["posterior_strength"], 21.0)
-    assert "`prior_strength` is not set" in (tmp_path / "adapted" / "README.md").read_text()
+    assert report["item_posteriors"] == {"prior_strength": 20.0, "source": "checkpoint"}
+    card, printed = (tmp_path / "adapted" / "README.md").read_text(), capsys.readouterr().out
+    assert "`prior_strength` is not set in this checkpoint" in card
+    told = "the model as 20 votes, the old checkpoint's number, since the new votes determine none"
+    assert told in card and told.replace("model as", "model counts as") in printed
+    report = adapt(encoder, votes, tmp_path / "given", map="bias", prior_strength=5)
+    assert report["item_posteriors"] == {"prior_strength": 5.0, "source": "given"}
+    assert "5 votes, the number given by `--prior_strength`" in (tmp_path / "given" / "README.md").read_text()
 
 
 def test_judgments_of_one_annotator_each_are_counted(encoder, tmp_path):
@@ -174,6 +184,39 @@ def test_judgments_of_one_annotator_each_are_counted(encoder, tmp_path):
     report = adapt(encoder, str(tmp_path / "votes.jsonl"), tmp_path / "adapted", map="temperature")
     assert (report["num_items"], report["num_votes"], report["num_annotators"]) == (9, 10, 4)
     assert "10 new votes on 9 texts by 4 annotators" in (tmp_path / "adapted" / "README.md").read_text()
+    rows = [row | {"annotator_id": 1} for row in rows[:9]]
+    (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    adapt(encoder, str(tmp_path / "votes.jsonl"), tmp_path / "one", map="temperature")
+    assert "9 new votes on 9 texts by 1 annotator. " in (tmp_path / "one" / "README.md").read_text()
+
+
+def test_the_card_takes_over_the_old_one_s_numbers_and_no_figures(encoder, tmp_path):
+    shutil.copytree(encoder, tmp_path / "old")
+    figures = "**Calibration.** Predicted against\nvotes.\n\n![A](calibration.png)\n\n![B](calibration.votes.png)\n"
+    told = f"# old\n\n## Training data\n\n1234 votes\n\n## Evaluation\n\n0.4901 nats\n\n{figures}\n## Limits\n\nmany\n"
+    (tmp_path / "old" / "README.md").write_text(told)
+    votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(5), SHIFT)
+    adapt(str(tmp_path / "old"), votes, tmp_path / "adapted", map="bias")
+    card = (tmp_path / "adapted" / "README.md").read_text()
+    assert "1234 votes" in card and "0.4901 nats" in card
+    assert "![" not in card and "**Calibration.**" not in card
+
+
+def test_plain_maximum_likelihood_is_the_temperature_of_scipy_and_of_evaluate(encoder, tmp_path):
+    """From 1 to 12 votes of a text, and a model that is worth 20: none is discounted."""
+    votes = ""
+    for number, seed in ((1, 11), (12, 12)):
+        votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(30, seed=seed), 0.0, votes=number, seed=seed)
+    report = adapt(encoder, votes, tmp_path / "adapted", map="temperature", prior_weight=0)
+    rows = [json.loads(line) for line in Path(votes).read_text().splitlines()]
+    logits = category_logits(encoder, [row["text"] for row in rows])
+    counts = np.array([row["target_counts"] for row in rows])
+    best = minimize_scalar(
+        lambda log_t: -(counts * log_softmax(logits / np.exp(log_t), axis=1)).sum(), options={"xtol": 1e-9}
+    )
+    assert 1 / report["map"]["matrix"][0][0] == pytest.approx(np.exp(best.x), abs=1e-5)
+    _, _, of_evaluate = recalibrated(*[softmax(logits, axis=1)] * 2, counts)
+    assert 1 / report["map"]["matrix"][0][0] == pytest.approx(of_evaluate, abs=1e-5)
 
 
 def test_where_the_choice_gains_nothing_the_model_stays_and_the_output_says_so(encoder, tmp_path, capsys):
@@ -244,6 +287,84 @@ def test_groups_are_predicted_and_another_population_mixed(encoder, grouped):
     assert report["kind"] == min(report["nats_by_kind"], key=report["nats_by_kind"].get)
     assert "The kind of map was chosen by cross-validation" in (folder / "README.md").read_text()
     assert "### Groups" in (folder / "README.md").read_text()
+    assert report["warning"] is None and report["alike_note"] is None
+    assert report["population"] == {
+        "shares": {"glad": 0.25, "grim": 0.75},
+        "num_texts": 7,
+        "reward": pytest.approx(predictions["post_stratified_reward"].mean(), rel=1e-9),
+        "saved_reward": pytest.approx((softmax(category_logits(folder, words), 1) @ [-1, 0, 1]).mean(), abs=1e-5),
+        "old_reward": pytest.approx((softmax(category_logits(encoder, words), 1) @ [-1, 0, 1]).mean(), abs=1e-5),
+    }
+    assert "over 7 texts:" in card and "in the population (glad 0.25, grim 0.75)" in card
+
+
+def test_the_harm_that_the_saved_checkpoint_does_to_a_group_is_told(encoder, tmp_path, capsys):
+    """Seven votes of one group to one of the other: the map of all goes with the larger. Fresh votes show the same."""
+    votes_file(tmp_path / "votes.jsonl", encoder, texts(80), SHIFT, votes=7, group="many")
+    votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(80), -SHIFT, votes=1, seed=2, group="few")
+    report = adapt(encoder, votes, tmp_path / "adapted", group_column="group", map="bias", prior_weight=1)
+    printed, card = capsys.readouterr().out, (tmp_path / "adapted" / "README.md").read_text()
+    few, many = report["groups"]["few"], report["groups"]["many"]
+    assert few["shared_change"]["low"] > 0 > many["shared_change"]["high"] and few["change"]["high"] < 0
+    assert "few (+" in report["warning"] and "many (" not in report["warning"]
+    assert report["warning"] in printed and report["warning"] in card
+    old, saved = (
+        log_softmax(category_logits(place, texts(50, seed=3)), axis=1) for place in (encoder, tmp_path / "adapted")
+    )
+    for group, shift in ((few, -SHIFT), (many, SHIFT)):
+        change = (softmax(old + shift, axis=1) * (old - saved)).sum(1).mean()
+        assert group["shared_change"]["low"] < change < group["shared_change"]["high"]
+        row = f"{group['shared_change']['difference']:+.4f} (95 % interval"
+        assert row in printed and row in card
+
+
+def test_shares_that_cannot_matter_name_no_worst_group_and_say_so(encoder, tmp_path, capsys):
+    for seed, group in ((1, "a"), (2, "b")):
+        votes = votes_file(tmp_path / "votes.jsonl", encoder, texts(20), SHIFT, seed=seed, votes=4, group=group)
+    options = {
+        "group_column": "group",
+        "population_shares": "a=0.9,b=0.1",
+        "map": "temperature",
+        "prior_weight": "inf",
+    }
+    report = adapt(encoder, votes, tmp_path / "adapted", **options)
+    predictions = pd.read_parquet(tmp_path / "adapted" / "group_predictions.parquet")
+    assert predictions["worst_group"].isna().all() and (predictions["worst_group_reward"].abs() <= 1).all()
+    assert Dataset.from_parquet(str(tmp_path / "adapted" / "group_predictions.parquet")).features[
+        "worst_group"
+    ] == Value("string")
+    assert report["population"]["reward"] == pytest.approx(report["population"]["saved_reward"], rel=1e-9)
+    printed, card = capsys.readouterr().out, (tmp_path / "adapted" / "README.md").read_text()
+    for told in (report["alike_note"], "in the population (a 0.9, b 0.1)"):
+        assert told in printed and told in card
+    assert "shares of the groups in a population change nothing" in report["alike_note"]
+
+
+def test_texts_that_are_too_long_are_left_out_on_demand_and_counted(encoder, tmp_path, capsys):
+    """As if they had not been there; the two rows of the long one are one text."""
+    long, words = "z" * 100, texts(12)
+    clean = votes_file(tmp_path / "clean.jsonl", encoder, words, SHIFT, group="a")
+    rows = Path(clean).read_text().splitlines()
+    rows[3:3] = [json.dumps({"text": long, "target_counts": [0, 9, 0], "group": "a"})] * 2
+    (tmp_path / "votes.jsonl").write_text("\n".join(rows) + "\n")
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in ("x", long, "y")))
+    options = {"map": "bias", "group_column": "group", "apply_to": tmp_path / "new.jsonl"}
+    expected = adapt(encoder, clean, tmp_path / "clean", **options, overlong="skip")
+    capsys.readouterr()
+    found = adapt(encoder, str(tmp_path / "votes.jsonl"), tmp_path / "adapted", **options, overlong="skip")
+    assert (expected.pop("num_left_out"), found.pop("num_left_out")) == (0, 1)
+    assert found == expected
+    printed = capsys.readouterr().out
+    assert "(`--overlong skip`): 1 of 13 texts with votes" in printed
+    assert f"(`--overlong skip`): 1 of 3 texts of `{tmp_path / 'new.jsonl'}`" in printed
+    assert (
+        "1 more text with votes was longer than the model's limit and left out"
+        in (tmp_path / "adapted" / "README.md").read_text()
+    )
+    assert list(pd.read_parquet(tmp_path / "adapted" / "item_posteriors.parquet")["text"]) == words
+    assert list(pd.read_parquet(tmp_path / "adapted" / "group_predictions.parquet")["text"]) == ["x", "y"]
+    in_full = adapt(encoder, str(tmp_path / "votes.jsonl"), tmp_path / "full", **options, overlong="score")
+    assert (in_full["num_items"], in_full["num_left_out"]) == (13, 0)
 
 
 def test_a_head_without_biases_takes_no_bias_and_auto_does_without(trained, judged, tmp_path, failure, capsys):
@@ -325,6 +446,25 @@ class TestFaults:
         options = {"model": encoder, "dataset_name": tmp_path / "votes.jsonl", "output_dir": tmp_path / "out"}
         code, error = failure(["adapt", *flags(options)])
         assert code == 1 and "is empty: there are no rows to read" in error
+
+    def test_a_text_that_is_too_long_is_refused_with_the_options_that_help(self, encoder, tmp_path, failure):
+        rows = [{"text": word, "target_counts": [1, 0, 1]} for word in ["a", "a", "z" * 100, "b", "c"]]
+        (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        argv = flags({"model": encoder, "dataset_name": tmp_path / "votes.jsonl", "output_dir": tmp_path / "out"})
+        code, error = failure(["adapt", *argv, "--map", "bias"])
+        assert code == 1 and "votes.jsonl`, counted from 0: Row 1 has " in error
+        assert " tokens, more than the limit of 64 (1 of 4 responses are too long)" in error
+        for option in ("max_length", "overlong"):
+            assert f"`{option}`" in error
+        main(["adapt", *argv, "--map", "bias", "--max_length", "120"])
+        (tmp_path / "votes.jsonl").write_text(json.dumps(rows[2]) + "\n")
+        argv = flags({"model": encoder, "dataset_name": tmp_path / "votes.jsonl", "output_dir": tmp_path / "none"})
+        code, error = failure(["adapt", *argv, "--map", "bias", "--overlong", "skip"])
+        assert (
+            code == 1
+            and "is within the model's limit (1 too long): give `--overlong score`, or a larger `--max_length`"
+            in error
+        )
 
     def test_an_existing_folder_is_refused(self, encoder, votes, tmp_path, failure):
         code, error = failure(["adapt", "--model", encoder, "--dataset_name", votes, "--output_dir", str(tmp_path)])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset, load_dataset, load_from_disk
-from tiny_runs import WORDS, flags
+from tiny_runs import WORDS, flags, pair_rows
 from transformers import AutoTokenizer
 
 from trl_dprm import DPRMForSequenceClassification, DPRMTrainer, DPRMTrainingArguments
@@ -156,7 +156,8 @@ def test_the_report_has_the_numbers_of_training(trained, judged, reported):
     )
     (model,) = content["report"]["items"]["models"].values()
     assert len(model["metrics"]) > 12
-    table = {row["row"]: float(row["value"]) for row in rows if row["column"] == Path(trained).name}
+    scores = [row for row in rows if row["table"] == "Predicted distributions against votes"]
+    table = {row["row"]: float(row["value"]) for row in scores if row["column"] == Path(trained).name}
     for name, value in model["metrics"].items():
         assert in_training[f"eval_{name}"] == pytest.approx(value, rel=1e-6, abs=1e-9)
         assert table.get(name, value) == value
@@ -181,7 +182,7 @@ def test_several_models_are_compared_with_the_first(trained, other, judged, repo
     assert max(map(len, printed.splitlines())) <= 120
 
 
-def test_judgments_in_the_folder_give_intervals_over_annotators_and_groups(trained, prepared, reported):
+def test_judgments_in_the_folder_give_intervals_over_annotators_and_groups(trained, prepared, reported, capsys):
     content, page, rows = reported([trained], prepared, split="test", cluster_column="topic")
     items = content["report"]["items"]
     assert items["intervals"]["over"] == "other items and other annotators" and items["num_annotators"] == 5
@@ -193,6 +194,7 @@ def test_judgments_in_the_folder_give_intervals_over_annotators_and_groups(train
     assert groups["early"]["num_votes"] + groups["late"]["num_votes"] == 3 * len(test_rows) == items["num_votes"]
     assert "Groups by group" in page and {"early", "late"} <= {row["row"] for row in rows}
     assert not any("other votes than" in note for note in content["report"]["notes"])
+    assert f"The rows are in {len(set(test_rows['topic']))} clusters: intervals from" in capsys.readouterr().out
 
 
 def test_validation_votes_recalibrate_and_give_the_prior_strength(other, prepared, reported):
@@ -219,6 +221,45 @@ def test_pairs_have_a_report_too(trained_on_pairs, pairs, reported):
     (model,) = content["report"]["pairs"]["models"].values()
     assert model["metrics"]["accuracy"] == pytest.approx(content["eval_accuracy"], rel=1e-9)
     assert 'id="pairs"' in page
+
+
+@pytest.fixture
+def three_ways(tmp_path):
+    """Function (seed) -> JSONL file of 40 pairs with votes of three kinds; the ties of the first few are not known."""
+
+    def write(seed, num_unknown=0, turned=False):
+        draw = random.Random(seed)
+        rows = pair_rows(40)
+        for number, row in enumerate(rows):
+            votes = [draw.randrange(4), draw.randrange(3), draw.randrange(4) + 1]
+            votes, total = votes[:: -1 if turned else 1], sum(votes)
+            row["chosen_vote_share"] = (votes[0] + votes[1] / 2) / total
+            row["tie_vote_share"] = votes[1] / total if number >= num_unknown else None
+            row["pair_weight"] = total
+        file = tmp_path / f"{seed}{turned}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(file)
+
+    return write
+
+
+def test_ties_are_judged_whatever_loss_is_named(trained, three_ways, reported, capsys):
+    data = three_ways(1, num_unknown=10)
+    content, page, rows = reported([trained], data, validation_dataset=three_ways(2))
+    printed = capsys.readouterr().out
+    turned = {"validation_dataset": three_ways(2, turned=True)}
+    by_loss, _, _ = reported([trained], data, ranking_loss="win_probability", **turned)
+    models = content["report"]["pairs"]["models"]
+    raw = models[Path(trained).name]
+    assert raw["metrics"]["three_way_nats"] == pytest.approx(by_loss["eval_three_way_nats"], rel=1e-6)
+    assert "eval_three_way_nats" not in content
+    assert raw["intervals"]["win_calibration_error"]["over"].startswith("other pairs")
+    assert next(row["row"] for row in rows if row["table"] == "Pairs") == "majority_accuracy"
+    assert "The share of ties is known for 30 pairs" in printed and "against the response in the" in printed
+    assert "`accuracy` goes by the columns" in html.unescape(page)
+    of_both = [*models.items(), *by_loss["report"]["pairs"]["models"].items()]
+    (fitted,) = [numbers for name, numbers in of_both if name.endswith("κ fitted")]  # votes for or against the model
+    assert fitted["davidson"]["tie_propensity"] > 0 and "three_way_nats" in fitted["intervals"]
 
 
 def test_numbers_are_of_the_votes_whatever_target_was_trained(trained, judged, tmp_path):

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from trl_dprm.evaluation.data_report import EvaluationReport
-from trl_dprm.evaluation.findings import intervals_sentence, item_findings, pair_findings
-from trl_dprm.evaluation.intervals import PANEL, Resampling
+from trl_dprm.evaluation.findings import intervals_sentence, item_findings, pair_findings, report_notes
+from trl_dprm.evaluation.intervals import CROSSED, PANEL, Resampling
 from trl_dprm.evaluation.item_report import ItemPredictions, item_report
+from trl_dprm.evaluation.judged_pairs import JudgedPairs
 from trl_dprm.evaluation.page import report_page
-from trl_dprm.evaluation.pair_report import JudgedPairs, PairPredictions, pair_report
+from trl_dprm.evaluation.pair_report import OTHER_PAIRS, PairPredictions, pair_report
 from trl_dprm.evaluation.report_json import report_dict
-from trl_dprm.evaluation.tables import Cell, Table, as_csv, as_text, cell_text, report_tables
+from trl_dprm.evaluation.tables import Cell, Table, as_csv, as_text, cell_text, number_text, report_tables
+from trl_dprm.metrics import MeanInterval
 
 pytest.importorskip("matplotlib")
 FEW = Resampling(num_resamples=50)
@@ -193,11 +195,111 @@ def test_findings_say_what_the_numbers_are(report):
     nats = report.items.models[0].metrics["nats_per_vote"]
     assert f"A vote costs good {nats:.4f} [" in sentences[0]
     constant = report.items.constants["nats_per_vote"]
-    assert f"{'less than' if nats < constant else 'no less than'} the best constant" in sentences[0]
+    assert (
+        f"the best constant distribution's {constant:.4f} (chosen on these very votes, in its favour)" in sentences[0]
+    )
     difference = report.items.models[1].differences["nats_per_vote"]
     told = next(sentence for sentence in sentences if sentence.startswith("A vote costs flat"))
     assert ("cannot tell" in told) == (difference.low <= 0 <= difference.high)
     assert "agrees with" in pair_findings(report.pairs)[0]
+
+
+def test_better_than_the_constant_is_said_by_the_paired_interval(report):
+    first = report.items.models[0]
+    paired = first.constant_differences["nats_per_vote"]
+    cases = {
+        (-0.3, -0.4, -0.1): "nats, 0.3000 [0.1000, 0.4000] less than the best constant",
+        (-0.1, -0.3, 0.1): "which these votes cannot tell from the best constant",
+        (0.2, 0.1, 0.4): "nats, 0.2000 [0.1000, 0.4000] more than the best constant",
+    }
+    for (value, low, high), said in cases.items():
+        difference = {"nats_per_vote": paired._replace(difference=value, low=low, high=high)}
+        model = replace(first, constant_differences=difference)
+        assert said in item_findings(replace(report.items, models=[model]))[0]
+    alone = replace(report.items, models=[replace(first, constant_differences={})])
+    assert "the difference has no interval here" in item_findings(alone)[0]
+
+
+def test_the_difference_from_the_constant_is_a_table_and_in_the_json(report):
+    table = next(table for table in report_tables(report) if table.title == "Difference from the best constant")
+    for column, model in enumerate(report.items.models):
+        expected = model.metrics["brier_score"] - report.items.constants["brier_score"]
+        cell = table.rows["brier_score"][column]
+        assert cell.value == pytest.approx(expected, rel=1e-9) and cell.low < cell.value < cell.high
+        of_json = report_dict(report)["items"]["models"][model.name]["differences_from_best_constant"]
+        assert of_json["brier_score"]["low"] == cell.low
+
+
+def test_the_farthest_group_is_told_from_right_or_said_not_to_be(report):
+    first = report.items.models[0]
+    groups = first.groups["age"]
+    nan = float("nan")
+    cases = {
+        (0.3, 0.1, 0.5): "is farthest off for young (",
+        (0.3, -0.1, 0.5): "looks farthest off for young (",
+        (-0.3, -0.5, 0.1): "is not told from right there: good promises 0.3000 less",
+        (0.3, nan, nan): "than this group finds (no interval).",
+    }
+    for gap, said in cases.items():
+        rows = [row._replace(reward_gap=MeanInterval(*gap)) for row in groups.groups if row.group == "young"]
+        model = replace(first, groups={"age": groups._replace(groups=tuple(rows), worst_by_reward_gap="young")})
+        (sentence,) = [text for text in item_findings(replace(report.items, models=[model])) if "By age" in text]
+        assert said in sentence
+
+
+def test_claims_by_point_estimates_are_called_so(items, models):
+    report = item_report({"good": ItemPredictions(models["good"], 6.0)}, items, resampling=FEW)
+    votes = [text for text in item_findings(report) if text.startswith("In squared distance")]
+    assert len(votes) == 1 and "(point estimates, no intervals)" in votes[0]
+
+
+def test_a_model_that_hardly_tells_items_apart_is_named(items):
+    nearly = np.full((12, 3), 1 / 3) + np.linspace(-1e-3, 1e-3, 12)[:, None] * [-1, 0, 1]
+    apart = np.full((12, 3), 1 / 3) + np.linspace(-1e-1, 1e-1, 12)[:, None] * [-1, 0, 1]
+    for probs, said in ((nearly, True), (apart, False)):
+        report = item_report({"m": probs}, items, resampling=FEW)
+        found = [text for text in item_findings(report) if "hardly tells items apart" in text]
+        assert bool(found) == said
+        if said:
+            deviation = (probs @ items.categories.rewards).std()
+            slope = report.models[0].metrics["expected_reward_slope"]
+            assert f"deviation of {deviation:.2g} where the rewards span 3." in found[0]
+            assert number_text(slope) in found[0]
+
+
+def test_intervals_of_groups_and_differences_say_what_they_are_over(report, items):
+    votes = items.single_votes
+    both = replace(votes, groups={"annotator": votes.annotator, **votes.groups})
+    models = {"a": np.full((12, 3), 1 / 3), "b": np.tile([0.2, 0.3, 0.5], (12, 1))}
+    crossed = item_report(models, replace(items, single_votes=both), resampling=FEW)
+    rows = list(csv.DictReader(io.StringIO(as_csv(report_tables(EvaluationReport({}, crossed, None, []))))))
+    assert all((row["interval_over"] != "") == (row["low"] != "") for row in rows)
+    over = {row["table"].split(":")[0]: set() for row in rows}
+    for row in rows:
+        over[row["table"].split(":")[0]] |= {row["interval_over"]} - {""}
+    assert over["Groups by annotator"] == {PANEL} and over["Groups by age"] == {CROSSED}
+    assert over["Difference from a"] == over["Difference from the best constant"] == {CROSSED}
+    assert "and groups by annotator over other items, for this" in intervals_sentence(
+        EvaluationReport({}, crossed, None, [])
+    )
+    of_pairs = pair_report(
+        {"a": PairPredictions([[1, 0], [0, 1], [1, 0]]), "b": PairPredictions([[0, 1], [0, 1], [1, 0]])},
+        JudgedPairs([0.8, 0.6, 0.4], [5, 5, 5]),
+        resampling=FEW,
+    )
+    cells = [cell for table in report_tables(EvaluationReport({}, None, of_pairs, [])) for cell in table.rows.values()]
+    assert {cell.over for row in cells for cell in row if cell.low is not None} == {OTHER_PAIRS}
+
+
+def test_notes_are_the_same_everywhere_and_said_once(report, items, html):
+    few = replace(items, clusters=[row % 3 for row in range(12)])
+    said = "The rows are in 3 clusters: intervals from so few are too narrow."
+    assert said in item_report({"m": np.full((12, 3), 1 / 3)}, few, resampling=FEW).notes
+    notes = report_notes(report)
+    assert notes[-1] == "The best constants were chosen on the judged votes themselves."
+    assert report_dict(report)["notes"] == notes and all(note in Page(html).text for note in notes)
+    twice = replace(report, notes=[said], pairs=replace(report.pairs, notes=[said]))
+    assert report_notes(twice).count(said) == 1
 
 
 def test_a_report_of_nothing_says_so():

@@ -9,17 +9,23 @@ from .held_out_groups import choose_group_kind, held_out_group_probs
 from .item_posterior import item_posteriors
 from .logit_map import LogitMap
 from .map_fitting import MAP_KINDS, FittedLogitMap, fit_logit_map
+from .outcome import AdaptationOutcome
+from .population import PopulationReward, population_reward
+from .posterior_strength import PosteriorStrength, posterior_strength
 from .vote_rows import VotedItems, gather_votes
 
 __all__ = [
     "MAP_KINDS",
     "Adaptation",
+    "AdaptationOutcome",
     "ChosenLogitMap",
     "FittedLogitMap",
     "GroupAdaptation",
     "GroupMaps",
     "GroupWorth",
     "LogitMap",
+    "PopulationReward",
+    "PosteriorStrength",
     "VotedItems",
     "adapt",
     "adapt_groups",
@@ -36,7 +42,9 @@ __all__ = [
     "held_out_log_probs",
     "item_posteriors",
     "last_linear",
+    "population_reward",
     "post_stratified_probs",
+    "posterior_strength",
     "refitted_prior_strength",
     "worst_group_reward",
 ]

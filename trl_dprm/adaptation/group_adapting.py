@@ -12,6 +12,9 @@ from .groups import GroupMaps, fit_group_maps
 from .held_out_change import LEAST_ITEMS_FOR_VERDICT, change_in_words, nats_change, nats_per_vote
 from .held_out_groups import ChosenGroupKind, choose_group_kind, held_out_group_probs
 
+ROUNDING = 1e-9
+"""Nats per vote that are no change: the identity, computed on two ways."""
+
 
 @dataclass(frozen=True)
 class GroupWorth:
@@ -32,6 +35,8 @@ class GroupWorth:
             interval over items; `None` below `LEAST_ITEMS_FOR_VERDICT` items.
         change ([`~trl_dprm.metrics.PairedDifference`], *optional*): what the group gets, its own map or that of all,
             against the model as it was, likewise.
+        shared_change ([`~trl_dprm.metrics.PairedDifference`], *optional*): `nats_shared` minus `nats_before`,
+            likewise: what the map of all, which the saved checkpoint holds, does to the group.
     """
 
     name: str
@@ -45,6 +50,25 @@ class GroupWorth:
     nats_own: float
     own_change: PairedDifference | None
     change: PairedDifference | None
+    shared_change: PairedDifference | None
+
+    @property
+    def shared_in_words(self) -> str:
+        """What the saved checkpoint, which holds the map of all, changes for the group."""
+        if abs(self.nats_shared - self.nats_before) < ROUNDING:
+            return "nothing"
+        return "not known (too few texts)" if self.shared_change is None else change_in_words(self.shared_change)
+
+    @property
+    def harm(self) -> str | None:
+        """What the map of all does to the group in words, where it raises its nats on held-out votes."""
+        change = self.shared_change
+        if self.nats_shared - self.nats_before < ROUNDING:
+            return None
+        if change is None:
+            risen = f"{self.nats_shared - self.nats_before:+.4f}, on too few texts for an interval"
+            return f"{self.name} ({risen}: it may do harm)"
+        return f"{self.name} ({change_in_words(change)}{'' if change.low > 0 else ': not told from zero'})"
 
     @property
     def verdict(self) -> str:
@@ -88,6 +112,28 @@ class GroupAdaptation:
     worth: list[GroupWorth]
     kind: str
     nats_by_kind: dict[str, float]
+
+    @property
+    def warning(self) -> str | None:
+        """One plain sentence or two where the map of all, which the saved checkpoint holds, serves a group worse."""
+        harmed = [worth.harm for worth in self.worth if worth.harm is not None]
+        if not harmed:
+            return None
+        return (
+            "Warning: the saved checkpoint holds the map of all, which foretells the held-out votes of these groups "
+            f"worse than the old checkpoint did, in nats per vote: {'; '.join(harmed)}. For them keep the old "
+            "checkpoint, or take `group_probs` where they have a map of their own."
+        )
+
+    @property
+    def alike_note(self) -> str | None:
+        """Where all groups have one map: that then no group and no population differs from another."""
+        if not self.maps.are_alike:
+            return None
+        return (
+            "All groups have the same map: `group_probs` says the same of each, `worst_group` is empty, and shares of "
+            "the groups in a population change nothing."
+        )
 
 
 def adapt_groups(
@@ -170,4 +216,5 @@ def _worth(name, kind, chosen, votes, before, shared, own) -> GroupWorth:
         nats_own=nats_own,
         own_change=nats_change(own, shared, votes),
         change=nats_change(shared if kind == "identity" else own, before, votes),
+        shared_change=nats_change(shared, before, votes),
     )

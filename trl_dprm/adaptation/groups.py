@@ -30,6 +30,15 @@ class GroupMaps:
     maps: list[LogitMap]
     num_votes: np.ndarray
 
+    @property
+    def are_alike(self) -> bool:
+        """Whether several groups have one map, so that no mix of them differs from another."""
+        first = self.maps[0]
+        return len(self.maps) > 1 and all(
+            np.array_equal(other.matrix, first.matrix) and np.array_equal(other.bias, first.bias)
+            for other in self.maps
+        )
+
     def group_probs(self, category_logits) -> np.ndarray:
         """What each group would say of items, with votes or without.
 

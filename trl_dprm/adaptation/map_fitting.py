@@ -71,11 +71,12 @@ def fit_logit_map(
         category_logits (array of shape `(N, K)`): the model's logits or log-probabilities for each item, finite.
         target_counts (array of shape `(N, K)`): the items' new votes, not negative; rows of zeros are allowed.
         kind (`str`): one of `MAP_KINDS`; [`choose_logit_map`] chooses by cross-validation.
-        prior_weight (`float` or `"auto"`): τ, at least 0: 0 is maximum likelihood, infinity the identity.
+        prior_weight (`float` or `"auto"`): τ, at least 0: 0 is plain maximum likelihood, infinity the identity.
         with_bias (`bool`): `False` for a matrix alone, which a head without biases can take.
         prior_strength (`float`, *optional*): how many votes the model is worth on an item, `n0`. Then n votes of one
             item count as `n (n0 + 1) / (n0 + n)`: they share what the model does not know of the item, and say less
-            of the map than votes of n items. Without it every vote counts in full.
+            of the map than votes of n items. Without it every vote counts in full, and so it does with
+            `prior_weight=0`: maximum likelihood counts each vote once.
 
     Returns:
         [`FittedLogitMap`]
@@ -94,7 +95,7 @@ def fit_logit_map(
     logits, counts = checked_logits_and_counts(category_logits, target_counts)
     _check_options(kind, prior_weight, with_bias)
     voted = counts.sum(1) > 0
-    discounted = _discounted(counts[voted], prior_strength)
+    discounted = _discounted(counts[voted], prior_strength, prior_weight)
     likelihood, assemble = _likelihood(logits[voted], discounted, kind, with_bias)
     no_change_prob = None
     if kind == "identity" or prior_weight == np.inf:
@@ -146,11 +147,16 @@ def _check_options(kind, prior_weight, with_bias):
         raise ValueError(f"prior_weight is {prior_weight!r}; give 'auto', or a number of at least 0 (infinity too).")
 
 
-def _discounted(counts: np.ndarray, prior_strength: float | None) -> np.ndarray:
-    """Votes that say as much of the map as the votes of one item do, whose shares vary about the model's."""
+def _discounted(counts: np.ndarray, prior_strength: float | None, prior_weight: float | str) -> np.ndarray:
+    """Votes that say as much of the map as the votes of one item do, whose shares vary about the model's.
+
+    Maximum likelihood, a prior weight of 0, counts each vote once.
+    """
     if prior_strength is None:
         return counts
     strength = positive_number(prior_strength, "prior_strength", "how many votes the model is worth on an item")
+    if prior_weight == 0:
+        return counts
     votes = counts.sum(1, keepdims=True)
     return counts * np.minimum((strength + 1) / (strength + votes), 1.0)
 

@@ -16,13 +16,16 @@ class VotedItems:
 
     Attributes:
         rows (`np.ndarray` of shape `(N,)`): each item's first row in the data set.
+        item_of_row (`np.ndarray` of shape `(R,)`): the place of each row's item among the N.
         target_counts (`np.ndarray` of shape `(N, K)`): its votes.
         group_names (`list[str]`): G groups, sorted; empty without a group column.
         group_counts (`np.ndarray` of shape `(G, N, K)`): the votes of each group.
-        num_annotators (`int`, *optional*): different ones, where the data say.
+        num_annotators (`int`, *optional*): different ones, where the column `annotator_id` says whose every vote is:
+            no row with votes is without one, or holds votes of several.
     """
 
     rows: np.ndarray
+    item_of_row: np.ndarray
     target_counts: np.ndarray
     group_names: list[str]
     group_counts: np.ndarray
@@ -63,13 +66,13 @@ def gather_votes(
     group_counts = np.zeros((max(len(names), 1), len(rows), len(category_names)))
     group = [names.index(str(name)) for name in groups] if names else np.zeros(len(item), dtype=int)
     np.add.at(group_counts, (group, item), votes)
-    annotators = set(columns.get("annotator_id", ())) - {None}
     return VotedItems(
         rows,
+        item,
         group_counts.sum(0),
         names,
         group_counts[: len(names)],
-        len(annotators) or None,
+        _num_annotators(columns, votes),
     )
 
 
@@ -117,6 +120,13 @@ def _votes(columns, names) -> np.ndarray:
                 f"Row {row}, column `target_counts`: {list(votes)}. Votes are finite numbers of at least 0."
             )
     return np.array(list(columns["target_counts"]), dtype=np.float64)
+
+
+def _num_annotators(columns, votes: np.ndarray) -> int | None:
+    """Different annotators of the votes `(R, K)`, if each vote's is named."""
+    votes_of_row = votes.sum(1)
+    ids = [name for name, some in zip(columns.get("annotator_id", ()), votes_of_row > 0, strict=False) if some]
+    return None if None in ids or (votes_of_row > 1).any() else len(set(ids)) or None
 
 
 def _category(value, row, names) -> int:

@@ -11,14 +11,14 @@ from datasets import Dataset
 
 from ..adaptation import (
     MAP_KINDS,
-    Adaptation,
-    GroupAdaptation,
+    AdaptationOutcome,
     LogitMap,
-    VotedItems,
     adapt,
     adapt_groups,
     fold_logit_map,
     gather_votes,
+    population_reward,
+    posterior_strength,
 )
 from ..adaptation.vote_rows import TEXT_COLUMNS
 from ..hub.adapted_card import adaptation_table, adapted_card, group_table, group_verdicts
@@ -27,7 +27,7 @@ from ..hub.stored_dprm import stored_config
 from ..hub.whole_folder import whole_folder
 from ..models import DPRMConfig
 from ..trainer.reading import naming_source, read_split
-from ..trainer.scoring import score_dataset
+from ..trainer.scoring import OVERLONG, score_dataset
 from .adapted_files import ITEMS_FILE, write_item_posteriors, write_report
 from .adapted_groups import GROUPS_FILE, population_shares, write_group_predictions
 from .checkpoint import CheckpointArguments, default_device, load_checkpoint
@@ -50,7 +50,8 @@ class AdaptArguments:
     map: Literal[(*MAP_KINDS, "auto")] = field(
         default="auto",
         metadata={
-            "help": "Map of the category logits: `temperature` (one factor: recalibration, on validation votes), "
+            "help": "Map of the category logits: `temperature` (one factor: recalibration, on validation votes; with "
+            "`--prior_weight 0` the temperature that `trl-dprm evaluate` reports), "
             "`bias` (other categories are liked more), `matrix` (both and more), `identity` (none), or `auto`: the "
             "one with the fewest nats per vote in cross-validation on the new votes; if it gains nothing once this "
             "choice is held out too, nothing is changed. Heads without biases, as decoders have them, take "
@@ -61,12 +62,17 @@ class AdaptArguments:
         default="auto",
         metadata={
             "help": "How strongly the map is held to `nothing has changed`: one over the squared change of log-odds "
-            "that is expected; 0 is maximum likelihood. Default: averaged over strengths by their evidence."
+            "that is expected; 0 is plain maximum likelihood, each vote counted once. Default: averaged over "
+            "strengths by their evidence."
         },
     )
     prior_strength: float | None = field(
         default=None,
-        metadata={"help": "Votes that the model is worth on one item. Default: refitted, or else the checkpoint's."},
+        metadata={
+            "help": "Votes that the model is worth on one item: for the items' posteriors, and to count several votes "
+            "of one item for less in the fit. Default: for the posteriors refitted, or else the checkpoint's; for the "
+            "fit the checkpoint's."
+        },
     )
     num_folds: int = field(default=10, metadata={"help": "Folds of the cross-validation over texts."})
     seed: int = field(default=0, metadata={"help": "Of the deal into folds."})
@@ -88,6 +94,16 @@ class AdaptArguments:
         default=None,
         metadata={
             "help": "PATH|HUB_ID of texts to predict for groups and populations. Default: the new votes' texts."
+        },
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "Longest response with its prompt, in tokens. Default: as in training."}
+    )
+    overlong: Literal[OVERLONG] = field(
+        default="refuse",
+        metadata={
+            "help": "Responses longer than `max_length`: `refuse` the data, `score` them in full, or `skip` them: "
+            "their votes are left out, and those of `apply_to` get no predictions. Text is never cut."
         },
     )
     batch_size: int = field(default=32, metadata={"help": "Responses at a time; they are sorted by length."})
@@ -132,23 +148,34 @@ def _adapt(checkpoint: CheckpointArguments, arguments: AdaptArguments) -> None:
     }
     with whole_folder(arguments.output_dir) as folder:
         model, tokenizer = load_checkpoint(checkpoint, arguments.device or default_device())
-        logits = _category_log_probs(model, tokenizer, texts, arguments.batch_size)
+        logits, read = _category_log_probs(model, tokenizer, texts, arguments, arguments.dataset_name)
+        num_left_out = len(texts) - len(read)
+        if num_left_out:
+            texts, rows = texts.select(read), np.flatnonzero(np.isin(voted.item_of_row, read))
+            voted = gather_votes(data.select(rows)[:], config.category_names, arguments.group_column)
+            shares = population_shares(arguments.population_shares, voted.group_names)
         adaptation = adapt(logits, voted.target_counts, arguments.map, **options)
-        groups = None
+        groups = population = None
         if voted.group_names:
             votes = voted.group_counts, voted.group_names
             groups = adapt_groups(logits, *votes, adaptation.fitted.kind, arguments.map, **options)
-            other_logits = logits
+            said_of, said_logits = texts, logits
             if other_texts is not None:
-                other_logits = _category_log_probs(model, tokenizer, other_texts, arguments.batch_size)
-            write_group_predictions(
-                folder / GROUPS_FILE, other_texts or texts, groups.maps, other_logits, config.category_rewards, shares
-            )
-        _check_fold(model, tokenizer, texts, logits, adaptation.fitted.logit_map)
-        strength = _write_checkpoint(folder, checkpoint, arguments, config, adaptation, voted, groups)
+                said_logits, read = _category_log_probs(model, tokenizer, other_texts, arguments, arguments.apply_to)
+                said_of = other_texts.select(read)
+                total = len(other_texts)
+                _print_left_out(total - len(read), total, f"texts of `{arguments.apply_to}`")
+            said = groups.maps, said_logits, config.category_rewards, shares
+            write_group_predictions(folder / GROUPS_FILE, said_of, *said)
+            population = None if shares is None else population_reward(*said)
+        _check_fold(model, tokenizer, texts, logits, adaptation.fitted.logit_map, arguments)
+        strength = posterior_strength(arguments.prior_strength, adaptation.prior_strength, config.prior_strength)
+        outcome = AdaptationOutcome(adaptation, voted.num_annotators, num_left_out, groups, population, strength)
+        _write_checkpoint(folder, checkpoint, arguments, config, outcome)
         if strength is not None:
-            write_item_posteriors(folder / ITEMS_FILE, texts, adaptation, voted, strength)
-    _print(adaptation, groups, strength, config, arguments)
+            write_item_posteriors(folder / ITEMS_FILE, texts, adaptation, voted, strength.votes)
+    _print_left_out(num_left_out, num_left_out + len(texts), "texts with votes")
+    _print(outcome, config, arguments)
 
 
 def _checked_checkpoint(checkpoint: CheckpointArguments, kind: str) -> tuple[DPRMConfig, bool]:
@@ -189,18 +216,31 @@ def _texts(data: Dataset) -> Dataset:
     return data.select_columns(kept)
 
 
-def _category_log_probs(model, tokenizer, texts: Dataset, batch_size: int) -> np.ndarray:
-    """The model's log-probabilities of the texts `(N, K)`: as good as its logits, which differ by a constant."""
-    scored = score_dataset(model, tokenizer, texts, batch_size, prefix="adapted_")
-    probs = np.array(scored["adapted_category_probs"], dtype=np.float64)
-    return np.log(np.maximum(probs, np.finfo(np.float32).tiny))  # what float32 rounds to 0 has a logit all the same
+def _category_log_probs(model, tokenizer, texts: Dataset, arguments, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """The model's log-probabilities `(M, K)` of the texts that it reads, and the rows of these `(M,)`.
+
+    Log-probabilities are as good as logits, which differ from them by a constant.
+    """
+    options = {"batch_size": arguments.batch_size, "max_length": arguments.max_length, "overlong": arguments.overlong}
+    try:
+        scored = score_dataset(model, tokenizer, texts, **options, prefix="adapted_")["adapted_category_probs"]
+    except ValueError as error:
+        raise ValueError(f"Of the different texts of `{source}`, counted from 0: {error}") from error
+    read = np.array([row for row, probs in enumerate(scored) if probs is not None], dtype=int)
+    if len(read) == 0:
+        raise ValueError(
+            f"No text of `{source}` is within the model's limit ({len(texts)} too long): give `--overlong score`, or "
+            "a larger `--max_length`."
+        )
+    probs = np.array([scored[row] for row in read], dtype=np.float64)
+    return np.log(np.maximum(probs, np.finfo(np.float32).tiny)), read  # what float32 rounds to 0 has a logit too
 
 
-def _check_fold(model, tokenizer, texts, logits, logit_map: LogitMap) -> None:
+def _check_fold(model, tokenizer, texts, logits, logit_map: LogitMap, arguments) -> None:
     """Fold the map into the loaded model too, and see that a few texts get the mapped probabilities."""
     few = range(min(8, len(texts)))
     fold_logit_map(model, logit_map)
-    folded = _category_log_probs(model, tokenizer, texts.select(few), batch_size=8)
+    folded, _ = _category_log_probs(model, tokenizer, texts.select(few), arguments, arguments.dataset_name)
     error = np.abs(np.exp(folded) - logit_map.probs(logits[few.start : few.stop])).max()
     if error > 1e-3:
         raise ValueError(
@@ -209,47 +249,52 @@ def _check_fold(model, tokenizer, texts, logits, logit_map: LogitMap) -> None:
         )
 
 
-def _write_checkpoint(folder: Path, checkpoint, arguments, config, adaptation: Adaptation, voted: VotedItems, groups):
-    """Weights, card and report; the prior strength of the items' posteriors, where there is one."""
-    unchanged = adaptation.fitted.logit_map.is_identity
-    refitted = _first(adaptation.prior_strength, config.prior_strength if unchanged else None)
+def _write_checkpoint(folder: Path, checkpoint, arguments, config: DPRMConfig, outcome: AdaptationOutcome) -> None:
+    """Weights, card and report."""
+    logit_map = outcome.adaptation.fitted.logit_map
+    refitted = _first(outcome.adaptation.prior_strength, config.prior_strength if logit_map.is_identity else None)
     write_folded_checkpoint(
-        checkpoint.model,
-        folder,
-        adaptation.fitted.logit_map,
-        refitted,
-        checkpoint.revision,
-        checkpoint.trust_remote_code,
+        checkpoint.model, folder, logit_map, refitted, checkpoint.revision, checkpoint.trust_remote_code
     )
-    strength = _first(arguments.prior_strength, refitted, config.prior_strength)
     config.prior_strength = refitted
     name = Path(arguments.output_dir).resolve().name
-    card = adapted_card(config, name, checkpoint.model, adaptation, voted.num_annotators, groups, checkpoint.revision)
-    card.save(folder / "README.md")
-    write_report(folder, config, adaptation, groups, voted.num_annotators)
-    return strength
+    adapted_card(config, name, checkpoint.model, outcome, checkpoint.revision).save(folder / "README.md")
+    write_report(folder, config, outcome)
 
 
-def _print(adaptation: Adaptation, groups: GroupAdaptation | None, strength, config: DPRMConfig, arguments) -> None:
+def _print_left_out(number: int, total: int, what: str) -> None:
+    """How many texts `--overlong skip` left out, if any."""
+    if number:
+        print(f"Left out, as longer than the limit (`--overlong skip`): {number:,} of {total:,} {what}")
+
+
+def _print(outcome: AdaptationOutcome, config: DPRMConfig, arguments: AdaptArguments) -> None:
+    adaptation, groups = outcome.adaptation, outcome.groups
     fitted, folder = adaptation.fitted, Path(arguments.output_dir)
     print(f"{fitted.num_votes:,.10g} votes on {fitted.num_items:,} texts")
     _print_kinds(adaptation.nats_by_kind, adaptation.dropped_kind or fitted.kind)
     print(adaptation_table(adaptation, config.category_names))
     print(adaptation.verdict)
+    if groups is not None and groups.warning:
+        print(groups.warning)
     if groups is not None:
         of_all = " (none)" if fitted.logit_map.is_identity else ""
         print(f"\nGroups: the map of all{of_all}, or an own one on top of it; nats per vote of the group, held out")
         _print_kinds(groups.nats_by_kind, groups.kind)
         print(group_table(groups))
         print(group_verdicts(groups))
+        for told in (groups.alike_note, outcome.population and outcome.population.in_words):
+            if told:
+                print(told)
         print(f"Predictions of the groups: {folder / GROUPS_FILE}\n")
-    if strength is None:
+    if outcome.strength is None:
         print(
             f"No {ITEMS_FILE}: how many votes the model is worth on an item is not known, and these votes are too few "
             "to say. Give `--prior_strength`."
         )
     else:
-        print(f"Votes and posteriors of the items (the model counts as {strength:.3g} votes): {folder / ITEMS_FILE}")
+        counted = f"the model counts as {outcome.strength.in_words}"
+        print(f"Votes and posteriors of the items ({counted}): {folder / ITEMS_FILE}")
     print(f"{'Model, unchanged' if fitted.logit_map.is_identity else 'Adapted model'}: {folder}")
 
 

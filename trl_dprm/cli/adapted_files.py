@@ -1,11 +1,18 @@
 """What `trl-dprm adapt` writes beside the checkpoint: the map as numbers, and the items' posteriors."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from datasets import Dataset
 
-from ..adaptation import Adaptation, GroupAdaptation, LogitMap, VotedItems, item_posteriors
+from ..adaptation import (
+    Adaptation,
+    AdaptationOutcome,
+    LogitMap,
+    VotedItems,
+    item_posteriors,
+)
 from ..metrics import PairedDifference
 from ..models import DPRMConfig
 
@@ -31,22 +38,15 @@ def write_item_posteriors(
     texts.to_parquet(path)
 
 
-def write_report(
-    folder: Path,
-    config: DPRMConfig,
-    adaptation: Adaptation,
-    groups: GroupAdaptation | None,
-    num_annotators: int | None,
-) -> None:
+def write_report(folder: Path, config: DPRMConfig, outcome: AdaptationOutcome) -> None:
     """Write the map, what it rests on and what it is worth, as JSON.
 
     Args:
         folder (`Path`): Where to.
         config ([`DPRMConfig`]): Of the adapted model.
-        adaptation ([`~trl_dprm.adaptation.Adaptation`]): The fit.
-        groups ([`~trl_dprm.adaptation.GroupAdaptation`], *optional*): The groups' maps.
-        num_annotators (`int`, *optional*): Of the new votes.
+        outcome ([`~trl_dprm.adaptation.AdaptationOutcome`]): What came of adapting it.
     """
+    adaptation, groups, strength = outcome.adaptation, outcome.groups, outcome.strength
     fitted = adaptation.fitted
     content = {
         "category_names": config.category_names,
@@ -56,16 +56,19 @@ def write_report(
         "no_change_prob": fitted.no_change_prob,
         "num_items": fitted.num_items,
         "num_votes": fitted.num_votes,
-        "num_annotators": num_annotators,
+        "num_annotators": outcome.num_annotators,
+        "num_left_out": outcome.num_left_out,
         "nats_by_kind": adaptation.nats_by_kind,
         "nats_before": adaptation.nats_before,
         "dropped_kind": adaptation.dropped_kind,
         "change": _as_dict(adaptation.change),
         "verdict": adaptation.verdict,
         "prior_strength": config.prior_strength,
+        "item_posteriors": strength and {"prior_strength": strength.votes, "source": strength.source},
     }
     if groups is not None:
         content["group_kind"], content["group_nats_by_kind"] = groups.kind, groups.nats_by_kind
+        content["warning"], content["alike_note"] = groups.warning, groups.alike_note
         content["groups"] = {
             worth.name: {
                 "map": _as_lists(logit_map),
@@ -77,11 +80,14 @@ def write_report(
                 "nats_shared": worth.nats_shared,
                 "nats_own": worth.nats_own,
                 "own_change": _as_dict(worth.own_change),
+                "shared_change": _as_dict(worth.shared_change),
                 "change": _as_dict(worth.change),
                 "verdict": worth.verdict,
             }
             for worth, logit_map in zip(groups.worth, groups.maps.maps, strict=True)
         }
+    if outcome.population is not None:
+        content["population"] = asdict(outcome.population)
     (folder / REPORT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

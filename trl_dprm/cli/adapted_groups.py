@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, Value
 
 from ..adaptation import GroupMaps, post_stratified_probs, worst_group_reward
 from ..models.distributions import PROBABILITY_TOLERANCE
 
 GROUPS_FILE = "group_predictions.parquet"
+EQUAL_REWARDS = 1e-9
+"""Expected rewards of groups that differ by no more are equal: rounding does not name the worst-off group."""
 
 
 def population_shares(text: str | None, group_names: Sequence[str]) -> np.ndarray | None:
@@ -62,6 +64,8 @@ def write_group_predictions(
 ) -> None:
     """Write what each group would say of each text, the worst-off one, and the population of given shares.
 
+    Where several groups are equally badly off no name is written.
+
     Args:
         path (`Path`): The Parquet file.
         texts ([`~datasets.Dataset`] of N rows): The texts.
@@ -72,10 +76,11 @@ def write_group_predictions(
     """
     probs = maps.group_probs(category_logits)
     worst, place = worst_group_reward(probs, category_rewards)
+    tied = np.isclose(probs @ np.array(category_rewards), worst, rtol=0, atol=EQUAL_REWARDS).sum(0) > 1
     columns = {
         "group_names": [maps.group_names] * len(texts),
         "group_probs": probs.swapaxes(0, 1).tolist(),
-        "worst_group": [maps.group_names[g] for g in place],
+        "worst_group": _names(maps.group_names, place, tied),
         "worst_group_reward": worst.tolist(),
     }
     if shares is not None:
@@ -85,5 +90,10 @@ def write_group_predictions(
             "post_stratified_reward": (mixed @ np.array(category_rewards)).tolist(),
         }
     for name, values in columns.items():
-        texts = texts.add_column(name, values)
+        texts = texts.add_column(name, values, feature=Value("string") if name == "worst_group" else None)
     texts.to_parquet(path)
+
+
+def _names(group_names: Sequence[str], place: np.ndarray, tied: np.ndarray) -> list[str | None]:
+    """The worst-off group of each text, `None` where several are."""
+    return [None if several else group_names[g] for g, several in zip(place, tied, strict=True)]

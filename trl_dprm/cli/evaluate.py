@@ -1,5 +1,6 @@
 """`trl-dprm evaluate`: the numbers that training logs, for trained models and any data set, and a report on them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from datasets import Dataset
 
 from ..evaluation.checkpoint_predictions import CheckpointPredictions, predict_dataset
 from ..evaluation.data_report import EvaluationReport, JudgmentSource, data_report, refuse_other_categories
-from ..evaluation.findings import intervals_sentence
+from ..evaluation.findings import intervals_sentence, report_notes
 from ..evaluation.intervals import Resampling
 from ..evaluation.judgment_table import judgments_of_data
 from ..evaluation.page import report_page
@@ -22,6 +23,8 @@ from .checkpoint import CheckpointArguments, checkpoint_config, load_checkpoint
 from .parsing import CommandParser, errors_as_messages, option_of
 from .processes import leave_together
 from .writing import check_output, whole_file, write_metrics
+
+_WIDTH = 120
 
 
 @dataclass
@@ -235,6 +238,8 @@ def _write(
         print(f"\n{as_text(shown)}")
     if tables:
         print(f"\n{intervals_sentence(report)}")
+    for note in report_notes(report) if report is not None else ():
+        print(textwrap.fill(note, _WIDTH, initial_indent="* ", subsequent_indent="  "))
     if arguments.output:
         content = flat if flat is not None else {"models": metrics}
         write_metrics(content if report is None else {**content, "report": report_dict(report)}, arguments.output)

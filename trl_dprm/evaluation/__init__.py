@@ -11,9 +11,10 @@ from .figures import report_figures
 from .intervals import Interval, Resampling
 from .item_report import ItemPredictions, ItemReport, item_report
 from .judged_items import JudgedItems, SingleVotes
+from .judged_pairs import JudgedPairs
 from .judgment_table import read_single_votes
 from .page import report_page
-from .pair_report import JudgedPairs, PairPredictions, PairReport, pair_report
+from .pair_report import PairPredictions, PairReport, pair_report
 from .report_json import report_dict
 from .tables import as_csv, as_text, report_tables
 

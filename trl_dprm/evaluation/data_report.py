@@ -5,15 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset
+from scipy.special import softmax
 
+from ..metrics import win_tie_probs
 from ..models import DPRMConfig
 from ..preferences import AnnotationColumns, PreferenceCategories
 from .checkpoint_predictions import CheckpointPredictions
 from .intervals import Resampling
 from .item_report import ItemPredictions, ItemReport, item_report
 from .judged_items import JudgedItems, SingleVotes
+from .judged_pairs import JudgedPairs
 from .judgment_table import read_single_votes
-from .pair_report import JudgedPairs, PairPredictions, PairReport, pair_report
+from .pair_report import PairPredictions, PairReport, pair_report
 from .texts import response_texts
 
 
@@ -79,7 +82,7 @@ def data_report(
     return EvaluationReport(
         {name: predictions.metrics for name, predictions in scored.items()},
         _items(scored, dataset, validation, judgments, cluster_column, with_texts, resampling, notes),
-        _pairs(scored, dataset, validation, cluster_column, resampling),
+        _pairs(scored, dataset, validation, cluster_column, resampling, notes),
         notes,
     )
 
@@ -196,7 +199,7 @@ def _clusters(dataset, rows, column) -> list | None:
     return [str(values[row]) for row in rows]
 
 
-def _pairs(scored, dataset, validation, cluster_column, resampling) -> PairReport | None:
+def _pairs(scored, dataset, validation, cluster_column, resampling, notes) -> PairReport | None:
     first = next(iter(scored.values()))
     if not first.pairs.any():
         return None
@@ -208,11 +211,25 @@ def _pairs(scored, dataset, validation, cluster_column, resampling) -> PairRepor
             predictions.predictions["rewards"][predictions.pairs].astype(np.float64),
             predictions.config.bradley_terry_scale,
             None if validation_pairs is None else validation[name].predictions["rewards"][validation[name].pairs],
+            _three_way_probs(predictions),
         )
         for name, predictions in scored.items()
     }
+    unanchored = [name for name, predictions in scored.items() if not predictions.config.anchored]
+    if unanchored:
+        notes.append(
+            f"Trained on pairs alone: {', '.join(unanchored)}. What pairs have of two draws from the distributions "
+            "(`win_calibration_error`, `three_way_nats`, `decisive_nats` without a fitted κ) means something for such "
+            "a model only if it was trained by `--ranking_loss win_probability`."
+        )
     clusters = _clusters(dataset, first.rows[first.pairs], cluster_column)
     return pair_report(models, _judged_pairs(first, clusters), validation_pairs, resampling)
+
+
+def _three_way_probs(predictions: CheckpointPredictions) -> np.ndarray:
+    """Of chosen, tie, rejected, by two independent draws from the distributions."""
+    probs = softmax(predictions.predictions["category_logits"][predictions.pairs].astype(np.float64), axis=-1)
+    return win_tie_probs(probs[:, 0], probs[:, 1], predictions.config.category_rewards)
 
 
 def _judged_pairs(predictions: CheckpointPredictions, clusters) -> JudgedPairs:
@@ -221,4 +238,5 @@ def _judged_pairs(predictions: CheckpointPredictions, clusters) -> JudgedPairs:
         predictions.labels["chosen_vote_share"][pairs].astype(np.float64),
         predictions.labels["pair_weight"][pairs].astype(np.float64),
         clusters,
+        predictions.labels["tie_vote_share"][pairs].astype(np.float64),
     )

@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
+
 from .attainable import POOLED
 from .data_report import EvaluationReport
 from .intervals import PANEL
 from .item_report import ItemReport, ModelNumbers
 from .pair_report import OTHER_PAIRS, PairReport
-from .tables import column_name, number_text
+from .tables import column_name, group_interval_over, number_text
+
+_HARDLY = 0.01  # of the range of rewards
 
 
 def item_findings(report: ItemReport) -> list[str]:
@@ -18,6 +22,7 @@ def item_findings(report: ItemReport) -> list[str]:
     """
     first = report.models[0]
     found = [_against_constant(report, first), _against_attainable(report, first), _calibration(first)]
+    found += [_collapsed(report, model) for model in report.models if model.temperature is None]
     found += [_above_ceiling(model) for model in report.models if model.temperature is None]
     found += [_difference(first.name, model) for model in report.models[1:] if model.temperature is None]
     found += [_temperature(model) for model in report.models if model.temperature is not None]
@@ -62,6 +67,7 @@ def intervals_sentence(report: EvaluationReport) -> str:
             if interval.over != report.items.interval_over
         )
         parts.append(report.items.interval_over)
+        names |= _groups_elsewhere(report.items)
         parts += [f"those of {' and '.join(names)} over {PANEL}"] if names else []
     if report.pairs is not None:
         parts.append(f"those of pairs over {OTHER_PAIRS}" if parts else OTHER_PAIRS)
@@ -70,17 +76,43 @@ def intervals_sentence(report: EvaluationReport) -> str:
     return f"Square brackets hold {100 * (report.items or report.pairs).level:g} % intervals over {'; '.join(parts)}."
 
 
+def report_notes(report: EvaluationReport) -> list[str]:
+    """What a reader must bear in mind, for the page, the terminal and JSON alike.
+
+    Args:
+        report ([`~trl_dprm.evaluation.data_report.EvaluationReport`]): what was found.
+    """
+    notes = [*report.notes]
+    for part in (report.items, report.pairs):
+        notes += [] if part is None else part.notes
+    if report.items is not None:
+        notes.append(f"The best constants were chosen on {report.items.constants_from}.")
+    return list(dict.fromkeys(notes))
+
+
+def _groups_elsewhere(report: ItemReport) -> dict[str, None]:
+    """The group tables whose intervals speak of something else than the others do."""
+    variables = report.models[0].groups.items()
+    return {
+        f"groups by {variable}": None
+        for variable, groups in variables
+        if {group_interval_over(row) for row in groups.groups} - {report.interval_over}
+    }
+
+
 def _against_constant(report: ItemReport, model: ModelNumbers) -> str:
     nats, constant = model.metrics["nats_per_vote"], report.constants["nats_per_vote"]
     if not math.isfinite(nats):
         return f"{model.name} calls categories impossible that got votes: its nats per vote are infinite."
-    verdict = "less than" if nats < constant else "no less than"
     chosen = " (chosen on these very votes, in its favour)" if report.constants_from.startswith("the judged") else ""
-    interval = model.intervals.get("nats_per_vote")
-    return (
-        f"A vote costs {model.name} {_with_interval(nats, interval)} nats, {verdict} the best constant "
-        f"distribution's {number_text(constant)}{chosen}."
-    )
+    cost = f"A vote costs {model.name} {_with_interval(nats, model.intervals.get('nats_per_vote'))} nats"
+    best = f"the best constant distribution's {number_text(constant)}{chosen}"
+    difference = model.constant_differences.get("nats_per_vote")
+    if difference is None:
+        return f"{cost}, {'less' if nats < constant else 'no less'} than {best}; the difference has no interval here."
+    if difference.low <= 0 <= difference.high:
+        return f"{cost}, which these votes cannot tell from {best} (difference {_of_difference(difference)})."
+    return f"{cost}, {_distance(difference)} {'less' if difference.difference < 0 else 'more'} than {best}."
 
 
 def _against_attainable(report: ItemReport, model: ModelNumbers) -> str:
@@ -114,6 +146,20 @@ def _calibration(model: ModelNumbers) -> str:
     )
 
 
+def _collapsed(report: ItemReport, model: ModelNumbers) -> str:
+    """Numbers that compare items say nothing of a model that hardly does."""
+    rewards = np.asarray(report.items.categories.rewards)
+    spread, span = float((model.category_probs @ rewards).std()), float(np.ptp(rewards))
+    if spread >= _HARDLY * span or len(report.items) < 2:
+        return ""
+    slope = model.metrics["expected_reward_slope"]
+    follow = f"correlation and slope ({number_text(slope)})" if math.isfinite(slope) else "correlation and slope"
+    return (
+        f"{model.name} hardly tells items apart: its expected rewards have a standard deviation of {spread:.2g} where "
+        f"the rewards span {span:g}. Their {follow} mean little."
+    )
+
+
 def _above_ceiling(model: ModelNumbers) -> str:
     """A correlation that looks impossible is not a fault."""
     value, ceiling = (model.metrics[f"expected_reward_correlation{end}"] for end in ("", "_ceiling"))
@@ -134,14 +180,19 @@ def _difference(first: str, model: ModelNumbers) -> str:
 
 def _comparison(difference, unit: str, first: str) -> str:
     """How a score differs from the first model's; lower is better."""
-    ends = sorted((abs(difference.low), abs(difference.high)))
     if difference.low <= 0 <= difference.high:
-        change = (
-            f"{number_text(difference.difference)} [{number_text(difference.low)}, {number_text(difference.high)}]"
-        )
-        return f"{unit} that these votes cannot tell from {first}'s (difference {change})"
-    change = f"{number_text(abs(difference.difference))} [{number_text(ends[0])}, {number_text(ends[1])}]"
-    return f"{change} {unit} {'less' if difference.difference < 0 else 'more'} than {first}"
+        return f"{unit} that these votes cannot tell from {first}'s (difference {_of_difference(difference)})"
+    return f"{_distance(difference)} {unit} {'less' if difference.difference < 0 else 'more'} than {first}"
+
+
+def _of_difference(difference) -> str:
+    return _with_interval(difference.difference, difference)
+
+
+def _distance(difference) -> str:
+    """A difference without its sign; its interval is on one side of 0."""
+    low, high = sorted((abs(difference.low), abs(difference.high)))
+    return f"{number_text(abs(difference.difference))} [{number_text(low)}, {number_text(high)}]"
 
 
 def _temperature(model: ModelNumbers) -> str:
@@ -159,12 +210,20 @@ def _worst_group(model: ModelNumbers, variable: str) -> str:
     if worst is None:
         return ""
     gap = worst.reward_gap
-    side = "more" if gap.mean > 0 else "less"
-    return (
-        f"By {variable}, the expected reward is farthest off for {worst.group} ({worst.num_votes:,} votes): "
-        f"{model.name} promises {_with_interval(abs(gap.mean), None)} {side} than this group finds"
-        + (f" (difference {_with_interval(gap.mean, gap)})." if math.isfinite(gap.low) else ".")
-    )
+    promise = f"{model.name} promises {number_text(abs(gap.mean))} {'more' if gap.mean > 0 else 'less'}"
+    votes = f"{worst.group} ({worst.num_votes:,} votes)"
+    if not math.isfinite(gap.low):
+        return (
+            f"By {variable}, the expected reward is farthest off for {votes}: {promise} than this group finds "
+            "(no interval)."
+        )
+    told = f"(difference {_with_interval(gap.mean, gap)})"
+    if gap.low <= 0 <= gap.high:
+        return (
+            f"By {variable}, the expected reward looks farthest off for {votes}, but is not told from right there: "
+            f"{promise} than this group finds {told}."
+        )
+    return f"By {variable}, the expected reward is farthest off for {votes}: {promise} than this group finds {told}."
 
 
 def _votes(report: ItemReport, model: ModelNumbers) -> str:
@@ -176,11 +235,12 @@ def _votes(report: ItemReport, model: ModelNumbers) -> str:
     enough = [step for step, value in zip(curve.num_votes, curve.scores[name], strict=True) if value <= unaided]
     if enough:
         return (
-            f"In squared distance to the truth, {enough[0]} votes of an item say as much as {model.name} without any."
+            f"In squared distance to the truth, {enough[0]} votes of an item say as much as {model.name} without any "
+            "(point estimates, no intervals)."
         )
     return (
-        f"In squared distance to the truth, {model.name} without a vote of the item is ahead of the estimate from "
-        f"{curve.num_votes[-1]} votes alone, the most that can be tried here."
+        f"In squared distance to the truth, {model.name} without a vote of the item scores better than the estimate "
+        f"from {curve.num_votes[-1]} votes alone, the most that can be tried here (point estimates, no intervals)."
     )
 
 

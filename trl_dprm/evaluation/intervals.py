@@ -23,6 +23,7 @@ from .judged_items import JudgedItems
 from .linear_scores import LINEAR_METRICS, linear_scores
 
 CROSSED, PANEL = "other items and other annotators", "other items, for this panel of annotators"
+FEW_CLUSTERS = 10
 MOST_DRAWS, MOST_RANKINGS = 1000, 300  # of the votes, and of the items where each draw sorts them
 
 
@@ -53,6 +54,30 @@ class Interval(NamedTuple):
     low: float
     high: float
     over: str
+
+
+def few_clusters_note(clusters: Sequence | None) -> list[str]:
+    """What a reader must know of intervals that draw few clusters; nothing where there are enough.
+
+    Args:
+        clusters (sequence, *optional*): of the rows, such as conversation ids.
+
+    Source: Cameron, Gelbach & Miller, *Bootstrap-based improvements for inference with clustered errors* (2008): with
+        few clusters intervals cover less than they say. The number ten [ours].
+
+    Example:
+
+    >>> few_clusters_note(["a", "b", "a"])
+    ['The rows are in 2 clusters: intervals from so few are too narrow.']
+    >>> few_clusters_note(range(10))
+    []
+    """
+    number = None if clusters is None else len(set(clusters))
+    if number is None or number >= FEW_CLUSTERS:
+        return []
+    if number == 1:
+        return ["The rows are in 1 cluster: there are no intervals over others."]
+    return [f"The rows are in {number} clusters: intervals from so few are too narrow."]
 
 
 def can_cross(items: JudgedItems) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..metrics import PairedDifference, best_constant_metrics, distribution_metrics
+from ..losses import is_negative_type
+from ..metrics import PairedDifference, best_constant, best_constant_metrics, distribution_metrics
 from ..metrics.arrays import distribution_table, matching_distributions
 from ..metrics.attainable_nats import AttainableNats
 from ..metrics.calibrated_level import CalibratedLevel, category_calibration_errors_if_calibrated
@@ -28,6 +29,7 @@ from .intervals import (
     coverage_interval,
     differences,
     drawn_metrics,
+    few_clusters_note,
     metric_intervals,
 )
 from .judged_items import JudgedItems, SingleVotes
@@ -67,6 +69,8 @@ class ModelNumbers:
             `observed_disagreement` (`pair_cost` of the sharpness), `contested_concordance` and `interval_coverage`;
             what is not defined, or infinite, has none.
         differences (`dict`): by metric what the model's scores are minus those of the first model.
+        constant_differences (`dict`): the same against the best constant, for the metrics of which that is the mean
+            of the votes that chose it.
         sharpness (*optional*): predicted beside observed disagreement; `None` without two votes on an item.
         if_calibrated ([`~trl_dprm.metrics.CalibratedLevel`]): the expected calibration error that
             chance alone would give this model.
@@ -83,6 +87,7 @@ class ModelNumbers:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     differences: dict[str, PairedDifference]
+    constant_differences: dict[str, PairedDifference]
     sharpness: SharpnessComparison | None
     if_calibrated: CalibratedLevel
     contested: Concordance | None
@@ -168,6 +173,7 @@ def item_report(
     first = distribution_table("category_probs", subjects[0].category_probs)
     chosen, steps = curve_items(items.target_counts)
     reference, reference_name = _reference(items, validation_counts, reference_counts)
+    constant = np.tile(best_constant(*_shares_and_votes(reference), "nats_per_vote"), (len(items), 1))
     crossed, cost = can_cross(items), items.categories.cost_matrix
     drawn = drawn_metrics([_checked(subject, items) for subject in subjects], items, resampling)
     attainable, prior = None, POOLED
@@ -176,7 +182,7 @@ def item_report(
     return ItemReport(
         items=items,
         models=[
-            _numbers(subject, draws, first, items, chosen, steps, resampling)
+            _numbers(subject, draws, first, constant, items, chosen, steps, resampling)
             for subject, draws in zip(subjects, drawn, strict=True)
         ],
         constants=best_constant_metrics(
@@ -253,6 +259,7 @@ def _numbers(
     subject: _Subject,
     drawn: np.ndarray | None,
     first: np.ndarray,
+    constant: np.ndarray,
     items: JudgedItems,
     chosen: np.ndarray,
     steps: Sequence[int],
@@ -277,6 +284,7 @@ def _numbers(
         metrics=metrics,
         intervals=_intervals(metrics, sharpness, coverage, drawn, probs, items, resampling),
         differences={} if probs is first or (probs == first).all() else differences(probs, first, items, resampling),
+        constant_differences=_from_constant(probs, constant, items, resampling),
         sharpness=sharpness,
         if_calibrated=category_calibration_errors_if_calibrated(
             probs, items.vote_weight, prior_strength=strength or np.inf, seed=resampling.seed
@@ -309,6 +317,18 @@ def _intervals(
     if coverage is not None:
         intervals["interval_coverage"] = coverage_interval(coverage, _whole(items), items, resampling)
     return {name: interval for name, interval in intervals.items() if interval is not None}
+
+
+def _from_constant(
+    probs: np.ndarray, constant: np.ndarray, items: JudgedItems, resampling: Resampling
+) -> dict[str, PairedDifference]:
+    """Where the mean of the votes is the best constant: a cost that is not of negative type has another, unknown."""
+    found = differences(probs, constant, items, resampling)
+    return {
+        name: difference
+        for name, difference in found.items()
+        if name != "energy_distance" or is_negative_type(items.categories.cost_matrix)
+    }
 
 
 def _whole(items: JudgedItems) -> np.ndarray:
@@ -368,7 +388,7 @@ def _made_of(votes: SingleVotes, target_counts: np.ndarray) -> bool:
 
 def _notes(items, validation_counts, chosen, steps, crossed) -> list[str]:
     """What the numbers do not say of themselves."""
-    notes = []
+    notes = few_clusters_note(items.clusters)
     if not crossed:
         notes.append(
             "The judgments' annotators are not known here, so every interval is over items alone: it speaks for this "

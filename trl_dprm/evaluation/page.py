@@ -9,7 +9,7 @@ import numpy as np
 
 from .data_report import EvaluationReport
 from .figures import report_figures
-from .findings import intervals_sentence, item_findings, pair_findings
+from .findings import intervals_sentence, item_findings, pair_findings, report_notes
 from .item_report import ItemReport
 from .svg import inline_svg
 from .tables import Cell, Table, cell_text, report_tables
@@ -84,11 +84,7 @@ def _note(sentence: str) -> str:
 
 
 def _notes(report: EvaluationReport) -> str:
-    notes = [*report.notes]
-    for part in (report.items, report.pairs):
-        notes += [] if part is None else part.notes
-    if report.items is not None:
-        notes.append(f"The best constants were chosen on {report.items.constants_from}.")
+    notes = report_notes(report)
     return f"<section><h2>To bear in mind</h2>{_list(notes)}</section>" if notes else ""
 
 

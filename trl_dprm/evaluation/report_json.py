@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from .data_report import EvaluationReport
+from .findings import report_notes
 from .item_report import ItemReport, ModelNumbers
 from .pair_report import PairReport
 from .tables import column_name
@@ -23,11 +24,7 @@ def report_dict(report: EvaluationReport) -> dict:
     return {
         "items": None if report.items is None else _items(report.items),
         "pairs": None if report.pairs is None else _pairs(report.pairs),
-        "notes": [
-            *report.notes,
-            *(report.items.notes if report.items else []),
-            *(report.pairs.notes if report.pairs else []),
-        ],
+        "notes": report_notes(report),
     }
 
 
@@ -52,6 +49,7 @@ def _model(model: ModelNumbers) -> dict:
         "metrics": _plain(model.metrics),
         "intervals": _plain(model.intervals),
         "differences_from_first": _plain(model.differences),
+        "differences_from_best_constant": _plain(model.constant_differences),
         "expected_calibration_error_if_calibrated": _plain(model.if_calibrated),
         "contested": _plain(model.contested),
         "sharpness": _plain(model.sharpness),
@@ -74,6 +72,7 @@ def _pairs(report: PairReport) -> dict:
     models = {
         column_name(model): {
             "bradley_terry_scale": _plain(model.scale),
+            "davidson": _plain(model.davidson),
             "metrics": _plain(model.metrics),
             "intervals": _plain(model.intervals),
             "differences_from_first": _plain(model.differences),

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..metrics import DISTRIBUTION_METRICS, PAIR_METRICS, MeanInterval, MetricDescription, PairedDifference
+from ..metrics import DISTRIBUTION_METRICS, GroupScores, MeanInterval, MetricDescription, PairedDifference
 from .attainable import POOLED
 from .data_report import EvaluationReport
+from .intervals import CROSSED, PANEL
 from .item_report import ItemReport, ModelNumbers
-from .pair_report import PairNumbers, PairReport
+from .pair_report import OTHER_PAIRS, PairNumbers, PairReport
+from .pair_scores import PAIR_REPORT_METRICS
 
 _FURTHER = {
     "error_if_calibrated": MetricDescription(
@@ -41,6 +43,10 @@ _FURTHER = {
     ),
     "temperature": MetricDescription("What the logits were divided by, fitted on validation votes", 0, math.inf, 1),
     "bradley_terry_scale": MetricDescription("κ in σ(κΔ)", 0, math.inf, math.nan),
+    "davidson_scale": MetricDescription("κ of Davidson's model, fitted on validation pairs", 0, math.inf, math.nan),
+    "davidson_tie_propensity": MetricDescription(
+        "ν of Davidson's model: equal responses tie with probability ν / (ν + 2)", 0, math.inf, math.nan
+    ),
 }
 
 
@@ -87,7 +93,8 @@ def report_tables(report: EvaluationReport) -> list[Table]:
     """
     tables = []
     if report.items is not None:
-        tables += [_item_scores(report.items), *_item_differences(report.items), _attainable(report.items)]
+        tables += [_item_scores(report.items), *_item_differences(report.items), _against_constant(report.items)]
+        tables.append(_attainable(report.items))
         tables += [*_group_tables(report.items), *_votes_tables(report.items)]
     if report.pairs is not None:
         tables += [_pair_scores(report.pairs), *_pair_differences(report.pairs)]
@@ -245,22 +252,36 @@ def _coverage_cell(model: ModelNumbers) -> Cell:
 
 
 def _item_differences(report: ItemReport) -> list[Table]:
-    return _differences(report.models, f"Difference from {report.models[0].name}", DISTRIBUTION_METRICS)
+    title = f"Difference from {report.models[0].name}"
+    return _differences(report.models, title, DISTRIBUTION_METRICS, report.interval_over)
 
 
-def _differences(models, title, descriptions) -> list[Table]:
+def _against_constant(report: ItemReport) -> Table:
+    """What each model's scores are minus those of the best constant, where the votes' mean is the best one."""
+    names = dict.fromkeys(name for model in report.models for name in model.constant_differences)
+    rows = {
+        name: [_difference_cell(model.constant_differences.get(name), report.interval_over) for model in report.models]
+        for name in names
+    }
+    meanings = {name: DISTRIBUTION_METRICS[name].meaning for name in names}
+    return Table("Difference from the best constant", [column_name(model) for model in report.models], rows, meanings)
+
+
+def _differences(models, title, descriptions, over) -> list[Table]:
     """What each model's scores are minus the first one's, on the same votes."""
     others = [model for model in models if model.differences]
     if not others:
         return []
     names = dict.fromkeys(name for model in others for name in model.differences)
-    rows = {name: [_difference_cell(model.differences.get(name)) for model in others] for name in names}
+    rows = {name: [_difference_cell(model.differences.get(name), over) for model in others] for name in names}
     meanings = {name: descriptions[name].meaning for name in names}
     return [Table(title, [column_name(model) for model in others], rows, meanings)]
 
 
-def _difference_cell(difference: PairedDifference | None) -> Cell:
-    return Cell(None) if difference is None else Cell(difference.difference, difference.low, difference.high)
+def _difference_cell(difference: PairedDifference | None, over: str) -> Cell:
+    if difference is None:
+        return Cell(None)
+    return Cell(difference.difference, difference.low, difference.high, over=over)
 
 
 def _attainable(report: ItemReport) -> Table:
@@ -292,9 +313,9 @@ def _group_tables(report: ItemReport) -> list[Table]:
             rows = {
                 row.group: [
                     Cell(row.num_votes),
-                    _interval_cell(row.nats_per_vote),
+                    _interval_cell(row.nats_per_vote, row),
                     Cell(row.constant_nats_per_vote),
-                    _interval_cell(row.reward_gap),
+                    _interval_cell(row.reward_gap, row),
                     Cell(row.expected_calibration_error),
                 ]
                 for row in groups.groups
@@ -304,8 +325,19 @@ def _group_tables(report: ItemReport) -> list[Table]:
     return tables
 
 
-def _interval_cell(interval: MeanInterval) -> Cell:
-    return Cell(interval.mean, interval.low, interval.high)
+def _interval_cell(interval: MeanInterval, row: GroupScores) -> Cell:
+    if not math.isfinite(interval.low):
+        return Cell(interval.mean)
+    return Cell(interval.mean, interval.low, interval.high, over=group_interval_over(row))
+
+
+def group_interval_over(row: GroupScores) -> str:
+    """What a group's intervals speak of: a single person has no others (`str`).
+
+    Args:
+        row ([`~trl_dprm.metrics.GroupScores`]): of a group report.
+    """
+    return PANEL if row.num_annotators is None else CROSSED
 
 
 def _votes_tables(report: ItemReport) -> list[Table]:
@@ -325,11 +357,19 @@ def _votes_tables(report: ItemReport) -> list[Table]:
 
 
 def _pair_scores(report: PairReport) -> Table:
-    rows = {name: [_cell(model, name, model.metrics[name]) for model in report.models] for name in PAIR_METRICS}
+    rows = {
+        name: [_cell(model, name, model.metrics.get(name)) for model in report.models] for name in PAIR_REPORT_METRICS
+    }
     rows["bradley_terry_scale"] = [Cell(model.scale) for model in report.models]
-    meanings = {name: about.meaning for name, about in {**PAIR_METRICS, **_FURTHER}.items()}
+    rows["davidson_scale"] = [Cell(model.davidson and model.davidson.scale) for model in report.models]
+    rows["davidson_tie_propensity"] = [
+        Cell(model.davidson and model.davidson.tie_propensity) for model in report.models
+    ]
+    rows = {name: cells for name, cells in rows.items() if any(cell.value is not None for cell in cells)}
+    meanings = {name: about.meaning for name, about in {**PAIR_REPORT_METRICS, **_FURTHER}.items()}
     return Table("Pairs", [column_name(model) for model in report.models], rows, meanings)
 
 
 def _pair_differences(report: PairReport) -> list[Table]:
-    return _differences(report.models, f"Pairs: difference from {report.models[0].name}", PAIR_METRICS)
+    title = f"Pairs: difference from {report.models[0].name}"
+    return _differences(report.models, title, PAIR_REPORT_METRICS, OTHER_PAIRS)

@@ -3,7 +3,7 @@
 import numpy as np
 from huggingface_hub import ModelCard, ModelCardData
 
-from ..adaptation import Adaptation, GroupAdaptation
+from ..adaptation import Adaptation, AdaptationOutcome, GroupAdaptation
 from ..adaptation.held_out_change import change_in_words
 from ..models import DPRMConfig
 from .card_tables import category_table, markdown_table
@@ -21,13 +21,7 @@ _KINDS = {
 
 
 def adapted_card(
-    config: DPRMConfig,
-    name: str,
-    checkpoint: str,
-    adaptation: Adaptation,
-    num_annotators: int | None = None,
-    groups: GroupAdaptation | None = None,
-    revision: str | None = None,
+    config: DPRMConfig, name: str, checkpoint: str, outcome: AdaptationOutcome, revision: str | None = None
 ) -> ModelCard:
     """Fill the card template for an adapted model; the checkpoint's own card is taken over.
 
@@ -35,15 +29,14 @@ def adapted_card(
         config ([`DPRMConfig`]): Of the adapted model.
         name (`str`): Title.
         checkpoint (`str`): Hub id or path of what was adapted.
-        adaptation ([`~trl_dprm.adaptation.Adaptation`]): What was fitted, and what it is worth.
-        num_annotators (`int`, *optional*): Of the new votes.
-        groups ([`~trl_dprm.adaptation.GroupAdaptation`], *optional*): Maps of groups of the annotators.
+        outcome ([`~trl_dprm.adaptation.AdaptationOutcome`]): What was fitted, and what it is worth.
         revision (`str`, *optional*): Of the checkpoint's Hub id.
 
     Returns:
         [`~huggingface_hub.ModelCard`].
     """
     told = card_beside(checkpoint, revision)
+    adaptation, groups = outcome.adaptation, outcome.groups
     fitted, nats_by_kind = adaptation.fitted, adaptation.nats_by_kind
     return ModelCard.from_template(
         ModelCardData(
@@ -62,12 +55,18 @@ def adapted_card(
         unchanged=fitted.logit_map.is_identity,
         num_votes=f"{fitted.num_votes:,.10g}",
         num_items=f"{fitted.num_items:,}",
-        num_annotators=num_annotators,
+        num_annotators=outcome.num_annotators,
+        num_left_out=outcome.num_left_out,
+        refitted=adaptation.prior_strength is not None,
+        strength=outcome.strength and outcome.strength.in_words,
+        population=outcome.population and outcome.population.in_words,
         adaptation_table=adaptation_table(adaptation, config.category_names),
         verdict=adaptation.verdict,
         kind_table=nats_by_kind and markdown_table(["map", "nats per held-out vote"], _rounded(nats_by_kind.items())),
         group_table=groups and group_table(groups),
         group_verdicts=groups and group_verdicts(groups),
+        warning=groups and groups.warning,
+        alike_note=groups and groups.alike_note,
         category_table=category_table(config),
         training=training_sections(told.text) if told else None,
     )
@@ -93,18 +92,20 @@ def adaptation_table(adaptation: Adaptation, category_names: list[str]) -> str:
 
 
 def group_table(groups: GroupAdaptation) -> str:
-    """Nats per held-out vote of each group, and what it gets against the checkpoint, as Markdown.
+    """Nats per held-out vote of each group, and what the saved checkpoint and the group's own map change, as Markdown.
 
     Args:
         groups ([`~trl_dprm.adaptation.GroupAdaptation`]): The groups' maps.
     """
-    header = ["group", "texts", "votes", "checkpoint", "map of all", "own map", "in use, against the checkpoint"]
+    header = ["group", "texts", "votes", "old checkpoint", "map of all", "own map"]
+    header += [f"{what}, against the old checkpoint" for what in ("saved checkpoint (map of all)", "`group_probs`")]
     rows = [
         [
             worth.name,
             f"{worth.num_items:,}",
             f"{worth.num_votes:,.10g}",
             *(f"{nats:.4f}" for nats in (worth.nats_before, worth.nats_shared, worth.nats_own)),
+            worth.shared_in_words,
             "not known (too few texts)" if worth.change is None else change_in_words(worth.change),
         ]
         for worth in groups.worth

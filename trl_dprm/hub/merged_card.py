@@ -1,5 +1,6 @@
 """The card of an adapter that was merged into its base."""
 
+import re
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -11,6 +12,8 @@ from .model_card import hub_link, is_hub_id, template_path
 
 _TEMPLATE = "merged_model_card.md"
 _TAGS = ("dprm", "reward-model", "trl_dprm")
+_FIGURES = re.compile(r"^(?:\S.*\n)+\n+(?:!\[.*\]\(.*\)\n+)+", re.MULTILINE)
+"""A paragraph with its images."""
 
 
 def merged_card(
@@ -65,6 +68,15 @@ def card_beside(checkpoint: str, revision: str | None = None) -> ModelCard | Non
 
 
 def training_sections(text: str) -> str | None:
-    """From "Training data" to "Limits" of a card that `DPRMTrainer` wrote; `None` of any other."""
+    """From "Training data" to "Limits" of a card that `DPRMTrainer` wrote; `None` of any other.
+
+    Its figures are left out, with the paragraphs that explain them: they lie beside that card and show that model.
+
+    Args:
+        text (`str`): Of the card.
+
+    >>> training_sections("\\n## Training data\\n\\nfew\\n\\n**A.** Points\\nare\\n\\n![it](a.png)\\n\\n## Limits\\n")
+    '## Training data\\n\\nfew'
+    """
     start, end = text.find("\n## Training data\n"), text.find("\n## Limits\n")
-    return text[start:end].strip() if 0 <= start < end else None
+    return _FIGURES.sub("", text[start : end + 1]).strip() if 0 <= start < end else None
