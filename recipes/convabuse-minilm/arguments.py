@@ -31,7 +31,7 @@ class RecipeArguments:
     )
     learning_rate: float = field(default=1e-4, metadata={"help": "Peak of the linear schedule."})
     learning_rates: list[str] = field(
-        default_factory=list, metadata={"help": "`method=rate` for methods with another one; see `rates.py`."}
+        default_factory=list, metadata={"help": '`method=rate` for methods with another one, "" for none; `rates.py`.'}
     )
     num_train_epochs: float = field(default=2.0, metadata={"help": "Passes over the training part."})
     batch_size: int = field(default=16, metadata={"help": "Items per step."})
@@ -48,6 +48,9 @@ class RecipeArguments:
         default=False, metadata={"help": "Whether to keep the distributional models of the first seed."}
     )
     use_cpu: bool = field(default=True, metadata={"help": "Train on the CPU even where there is a GPU."})
+
+    def __post_init__(self):
+        self.learning_rates = [entry for entry in self.learning_rates if entry]
 
     def of_method(self, method: str) -> "RecipeArguments":
         """The same with the learning rate of a method.
