@@ -5,7 +5,9 @@ from datasets import Dataset, DatasetDict, IterableDataset
 from tiny_arguments import arguments
 from tiny_models import VOCAB_SIZE, tiny_stock_model
 
+from trl_dprm.ppo import prompts
 from trl_dprm.ppo.prompts import context_length, prepare_prompts
+from trl_dprm.trainer import fingerprint
 
 pytestmark = pytest.mark.usefixtures("process_state")
 
@@ -55,6 +57,23 @@ class TestPrompts:
         prepared_sets = prepared(sets, name="eval")
         assert isinstance(prepared_sets, DatasetDict)
         assert prepared_sets["a"]["input_ids"][0] == [9, 8]
+
+    def test_what_another_version_cached_is_not_taken_for_ours(self, prepared, tmp_path, monkeypatch):
+        """`datasets` knows a function of a module by its name, so that old code's rows would come back."""
+        Dataset.from_list(tokenised([PAD, 9, 8], [PAD, PAD, 7])).save_to_disk(tmp_path / "saved")
+        ours = prompts.prepare_ids
+
+        def prepare_ids_of_another_version(batch, rows, **reading):
+            return {name: values[::-1] for name, values in ours(batch, rows, **reading).items()}
+
+        other = prepare_ids_of_another_version
+        other.__module__, other.__qualname__, other.__name__ = prompts.__name__, "prepare_ids", "prepare_ids"
+        with monkeypatch.context() as patched:
+            patched.setattr(prompts, "prepare_ids", other)
+            patched.setattr(fingerprint, "content_of", lambda files: "another version")
+            assert prepared(Dataset.load_from_disk(tmp_path / "saved"))["input_ids"][:] == [[7], [9, 8]]
+            assert list((tmp_path / "saved").glob("cache-*.arrow"))
+        assert prepared(Dataset.load_from_disk(tmp_path / "saved"))["input_ids"][:] == [[9, 8], [7]]
 
     def test_ids_get_their_text(self, prepared, tokenizer):
         ids = [tokenizer(text)["input_ids"] for text in ("once", "upon a time")]

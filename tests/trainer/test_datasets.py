@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 from reward_rows import judged, judged_rows, mixture, pair_rows, pairs
 
-from trl_dprm.trainer import preparation, rows
+from trl_dprm.trainer import fingerprint, preparation, rows
 from trl_dprm.trainer.rows import prepare_row
 from trl_dprm.trainer.tokenization import TokenizationRule
 
@@ -221,7 +221,7 @@ def test_what_another_version_cached_is_not_taken_for_ours(tmp_path, tokenizer, 
     with monkeypatch.context() as patched:
         for module in (rows, preparation):
             patched.setattr(module, "prepare_row", other)
-        patched.setattr(preparation, "_code", lambda: "another version")
+        patched.setattr(fingerprint, "content_of", lambda files: "another version")
         assert set(prepare()["length"]) == {1000}
         assert list(tmp_path.glob("cache-*.arrow"))
     assert max(prepare()["length"]) < 100

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from trl.data_utils import is_conversational
 from trl.trainer.utils import global_then_local_main_first
 
+from ..trainer.fingerprint import prepared_fingerprint
 from ..trainer.tokenization import require_chat_template
 from .constructor import tokenizer_of
 from .expected_reward_ppo_config import ExpectedRewardPPOConfig
@@ -126,7 +127,10 @@ def _apply(function, dataset, reading, args, description, columns=()):
         if function is check_prompts:
             function = _checked_batch
         return dataset.map(function, batch_size=1, **options)
-    return dataset.map(function, num_proc=args.dataset_num_proc, desc=description, **options)
+    fingerprint = prepared_fingerprint(dataset, {**reading, "columns": columns}, __file__)
+    return dataset.map(
+        function, num_proc=args.dataset_num_proc, new_fingerprint=fingerprint, desc=description, **options
+    )
 
 
 def _checked_batch(batch, rows, **reading):

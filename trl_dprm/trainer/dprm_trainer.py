@@ -16,6 +16,8 @@ from trl.trainer.utils import global_then_local_main_first
 
 from ..hub.calibration_figures import CalibrationFigures
 from ..hub.data_statistics import data_statistics
+from ..hub.evaluated_card import remove_unshown_figures, sections_of_these_weights
+from ..hub.evaluation_section import put_sections
 from ..hub.model_card import dprm_model_card
 from ..hub.pushing import files_for_hub, push_checkpoint, push_copy_of_files, push_files
 from ..hub.tokenizer_files import spell_tokenizer_for_transformers_4
@@ -511,7 +513,11 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
         return self.hub_model_id and self.hub_model_id.split("/")[-1]
 
     def _write_card(self, folder, model_name, dataset_name=None, tags=None):
-        """Write the card of the model as it is now, with the figures that it shows."""
+        """Write the card of the model as it is now, with the figures that it shows.
+
+        What `trl-dprm evaluate --update_card` wrote stays as long as the weights in the folder do.
+        """
+        evaluations = sections_of_these_weights(folder)
         figures = self._calibration_figures.write(folder)
         card = dprm_model_card(
             self._dprm_config,
@@ -529,7 +535,9 @@ class DPRMTrainer(WholeCheckpoints, RewardTrainer):
             is_adapter=is_peft_model(self.model),
             figures=figures,
         )
+        put_sections(card, evaluations)
         card.save(folder / "README.md")
+        remove_unshown_figures(folder, card.text)
 
     def _same_batch_processes(self):
         """How many processes hold the same rows (tensor, context and sequence parallelism)."""

@@ -1,18 +1,17 @@
 """From a dataset as the user has it to the prepared one that the collator reads."""
 
-import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 from accelerate.logging import get_logger
 from datasets import Dataset, IterableDataset
-from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 from trl.data_utils import get_dataset_column_names
 
 from ..models import DPRMConfig
 from ..models.configuration_dprm import LIKERT_CATEGORY_NAMES
+from . import rows, tokenization
 from .dprm_training_arguments import DPRMTrainingArguments
+from .fingerprint import prepared_fingerprint
 from .rows import PREPARED_COLUMNS, prepare_row
 from .tokenization import TokenizationRule
 from .vote_weights import VoteWeightCheck, check_vote_weights
@@ -66,7 +65,7 @@ def prepare_dataset(
         remove_columns=columns,
         fn_kwargs=facts,
         num_proc=num_proc,
-        new_fingerprint=Hasher.hash([dataset._fingerprint, facts, _code()]),
+        new_fingerprint=prepared_fingerprint(dataset, facts, rows.__file__, tokenization.__file__),
         desc=f"Checking and tokenizing {name} dataset",
     )
     check_vote_weights(dataset, name)
@@ -102,13 +101,6 @@ def warn_of_default_categories(config: DPRMConfig) -> None:
             f"{config.category_rewards}. If people chose among others, set `category_names` and `category_rewards`, "
             "for example `DPRMTrainingArguments(..., **categories.to_dict())`."
         )
-
-
-@functools.cache
-def _code():
-    """Of what prepares a row: `datasets` knows it by name, and would take what another version cached for ours."""
-    here = Path(__file__).parent
-    return Hasher.hash([(here / name).read_bytes() for name in ("rows.py", "tokenization.py")])
 
 
 def _check_distinct(item_ids, name):
