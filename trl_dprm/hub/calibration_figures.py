@@ -98,7 +98,7 @@ class CalibrationFigures:
         """PNG files of an evaluation set by kind, drawn anew only if the prior strength is another."""
         strength, pictures = self._drawn.get(set_name, (None, None))
         if pictures is None or strength != self.config.prior_strength:
-            pictures = {kind: _png(figure) for kind, figure in self._draw(*self._judged[set_name])}
+            pictures = {kind: figure_png(figure) for kind, figure in self._draw(*self._judged[set_name])}
             self._drawn[set_name] = self.config.prior_strength, pictures
         return pictures
 
@@ -122,7 +122,12 @@ class CalibrationFigures:
             yield "votes", plot_votes_curves({_MODEL: curve, VOTES_ONLY: votes_only})
 
 
-def _png(figure: "Figure") -> bytes:
+def figure_png(figure: "Figure") -> bytes:
+    """A figure of a card as a PNG file.
+
+    Args:
+        figure (`matplotlib.figure.Figure`): What to draw.
+    """
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100)
     return picture.getvalue()

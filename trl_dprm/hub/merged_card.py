@@ -8,6 +8,7 @@ from transformers.utils import cached_file
 
 from ..models import DPRMConfig
 from .card_tables import category_table
+from .evaluation_section import without_sections
 from .model_card import hub_link, is_hub_id, template_path
 
 _TEMPLATE = "merged_model_card.md"
@@ -70,7 +71,8 @@ def card_beside(checkpoint: str, revision: str | None = None) -> ModelCard | Non
 def training_sections(text: str) -> str | None:
     """From "Training data" to "Limits" of a card that `DPRMTrainer` wrote; `None` of any other.
 
-    Its figures are left out, with the paragraphs that explain them: they lie beside that card and show that model.
+    Its figures are left out, with the paragraphs that explain them, and the sections of `trl-dprm evaluate`: they lie
+    beside that card and show that model.
 
     Args:
         text (`str`): Of the card.
@@ -78,5 +80,6 @@ def training_sections(text: str) -> str | None:
     >>> training_sections("\\n## Training data\\n\\nfew\\n\\n**A.** Points\\nare\\n\\n![it](a.png)\\n\\n## Limits\\n")
     '## Training data\\n\\nfew'
     """
+    text = without_sections(text)
     start, end = text.find("\n## Training data\n"), text.find("\n## Limits\n")
     return _FIGURES.sub("", text[start : end + 1]).strip() if 0 <= start < end else None

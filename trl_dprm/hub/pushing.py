@@ -13,10 +13,12 @@ from transformers import PreTrainedTokenizerBase
 
 from ..models.modeling_dprm import CODE_FILES
 from .calibration_figures import FIGURE_FILES
+from .evaluated_card import EVALUATION_FIGURE_FILES
 
 _MODEL_FILES = (
     "README.md",
     FIGURE_FILES,
+    EVALUATION_FIGURE_FILES,
     "config.json",
     "model*.safetensors",
     "model.safetensors.index.json",
@@ -26,6 +28,7 @@ _MODEL_FILES = (
 )
 _REPLACED_ON_HUB = (
     FIGURE_FILES,
+    EVALUATION_FIGURE_FILES,
     "model*.safetensors",
     "model.safetensors.index.json",
     "adapter_config.json",
