@@ -24,7 +24,7 @@ ALLOWED = {
     "reward_bench": {"rewards", "trainer", "hub", "metrics", "models"},
     "serving": {"rewards", "trainer", "metrics", "models"},
     "parity": {"serving", "ppo", "rewards", "trainer", "hub", "metrics", "models"},
-    "evaluation": {"trainer", "hub", "adaptation", *BASE},
+    "evaluation": {"rewards", "trainer", "hub", "adaptation", *BASE},
     "cli": {
         "evaluation",
         "adaptation",

@@ -8,15 +8,19 @@ import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset, load_dataset, load_from_disk
+from tiny_reward_models import tiny_scalar
 from tiny_runs import WORDS, flags, pair_rows
 from transformers import AutoTokenizer
 
 from trl_dprm import DPRMForSequenceClassification, DPRMTrainer, DPRMTrainingArguments
 from trl_dprm.cli import main
+from trl_dprm.evaluation.reward_readout import fit_reward_readout
 from trl_dprm.models.configuration_dprm import LIKERT_CATEGORY_NAMES
+from trl_dprm.rewards import dprm_reward_function
 from trl_dprm.trainer.model_loading import load_tokenizer
 
 TIMINGS = ("_time", "_runtime", "_per_second", "_num_tokens", "epoch")
@@ -221,6 +225,88 @@ def test_pairs_have_a_report_too(trained_on_pairs, pairs, reported):
     (model,) = content["report"]["pairs"]["models"].values()
     assert model["metrics"]["accuracy"] == pytest.approx(content["eval_accuracy"], rel=1e-9)
     assert 'id="pairs"' in page
+
+
+@pytest.fixture(scope="module")
+def scalar(trained, tmp_path_factory):
+    """Folder of a stock reward model with one label and the tokenizer of the trained one."""
+    folder = tmp_path_factory.mktemp("scalar")
+    tiny_scalar("llama").save_pretrained(folder)
+    AutoTokenizer.from_pretrained(trained).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_scalar_is_read_out_and_compared_with_what_the_same_votes_have_helped(
+    trained, scalar, prepared, reported, capsys
+):
+    options = {"split": "test", "validation_split": "validation", "model_names": ["dprm", "bt"]}
+    content, page, _ = reported([trained, scalar], prepared, **options)
+    models = content["report"]["items"]["models"]
+    assert list(models) == ["dprm", "dprm, recalibrated", "bt, read out"]
+    read_out = models["bt, read out"]
+    fitted = read_out["differences_from_first_fitted"]["nats_per_vote"]["difference"]
+    nats = {name: model["metrics"]["nats_per_vote"] for name, model in models.items()}
+    assert fitted == pytest.approx(nats["bt, read out"] - nats["dprm, recalibrated"], rel=1e-6)
+    assert read_out["read_out"] and read_out["temperature"] is None
+    assert read_out["groups"]["group"]["groups"][0]["num_votes"] > 0
+    function = dprm_reward_function(scalar, device="cpu")
+    rows = {split: load_dataset(prepared, split=split) for split in ("validation", "test")}
+    rewards = {split: function([""] * len(data), data["completion"][:]) for split, data in rows.items()}
+    probs = fit_reward_readout(rewards["validation"], rows["validation"]["target_counts"][:]).category_probs(
+        rewards["test"]
+    )
+    counts = np.array(rows["test"]["target_counts"][:])
+    assert nats["bt, read out"] == pytest.approx(-(counts * np.log(probs)).sum() / counts.sum(), rel=1e-5)
+    printed = capsys.readouterr().out
+    assert "Difference from dprm, recalibrated" in printed and "Difference from dprm, recalibrated" in page
+    assert "bt: one number for a text" in printed and "A vote costs bt, read out, " in html.unescape(page)
+
+
+def test_a_scalar_on_pairs_needs_no_validation_votes(trained_on_pairs, scalar, pairs, reported):
+    content, _, _ = reported([trained_on_pairs, scalar], pairs, model_names=["dprm", "bt"])
+    assert content["report"]["pairs"]["models"]["bt"]["bradley_terry_scale"] == 1.0
+    rows = [json.loads(line) for line in Path(pairs).read_text().splitlines()]
+    function = dprm_reward_function(scalar, device="cpu")
+    chosen, rejected = (
+        function([r["prompt"] for r in rows], [r[side] for r in rows]) for side in ("chosen", "rejected")
+    )
+    accuracy = np.mean(np.array(chosen) > np.array(rejected))
+    assert content["models"]["bt"]["eval_accuracy"] == pytest.approx(accuracy)
+
+
+def test_a_model_of_pairs_alone_is_read_out_too(trained_on_pairs, trained, prepared, reported):
+    options = {"split": "test", "validation_split": "validation", "model_names": ["votes", "pairs"]}
+    content, _, _ = reported([trained, trained_on_pairs], prepared, **options)
+    assert list(content["report"]["items"]["models"]) == ["votes", "votes, recalibrated", "pairs, read out"]
+
+
+def test_scalars_without_what_they_need_are_one_message(trained, scalar, backbone, judged, failure):
+    options = flags({"dataset_name": judged, "split": "test", "use_cpu": True})
+    code, error = failure(["evaluate", "--model", trained, scalar, *options])
+    assert code == 1 and "one number for a text, while the data have votes on categories" in error
+    code, error = failure(["evaluate", "--model", scalar, *options, "--validation_split", "train"])
+    assert code == 1 and "holds a model of type `llama`, not a distributional preference reward model" in error
+    code, error = failure(["evaluate", "--model", trained, backbone, *options, "--validation_split", "train"])
+    assert code == 1 and "does not hold the reward head" in error and "Traceback" not in error
+
+
+def test_models_of_one_given_name_are_trainings_of_one_method(trained, other, scalar, prepared, reported, capsys):
+    names = ["ours", "bt", "ours", "bt"]
+    options = {"split": "test", "validation_split": "validation", "model_names": names}
+    content, page, rows = reported([trained, scalar, other, scalar], prepared, **options)
+    models = content["report"]["items"]["models"]
+    assert {"ours #1", "ours #2", "ours #2, recalibrated", "bt #1, read out", "bt #2, read out"} <= set(models)
+    methods = {method["name"]: method for method in content["report"]["trainings"]["items"]}
+    nats = {name: model["metrics"]["nats_per_vote"] for name, model in models.items()}
+    expected = np.mean([nats["ours #1"], nats["ours #2"]])
+    assert methods["ours"]["means"]["nats_per_vote"]["mean"] == pytest.approx(expected)
+    table = {
+        row["column"]: row for row in rows if (row["table"], row["row"]) == ("Mean over trainings", "nats_per_vote")
+    }
+    assert float(table["ours"]["value"]) == pytest.approx(expected)
+    assert table["ours"]["interval_over"] == "other trainings, on these votes"
+    told = "Over 2 trainings each, a vote costs bt, read out, "
+    assert "Difference from ours over trainings" in capsys.readouterr().out and told in html.unescape(page)
 
 
 @pytest.fixture

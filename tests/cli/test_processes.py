@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_reward_models import tiny_scalar
 from tiny_runs import RUN, flags
+from transformers import AutoTokenizer
 
 from trl_dprm.cli import main
 
@@ -64,3 +66,15 @@ def test_two_processes_train_and_evaluate_as_one_does(launcher, backbone, judged
     assert printed.count("Metrics: ") == 1
     one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
     assert two == pytest.approx(one, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.slow
+def test_two_processes_score_a_scalar_as_one_does(trained_on_pairs, pairs, tmp_path):
+    tiny_scalar("llama").save_pretrained(tmp_path / "scalar")
+    AutoTokenizer.from_pretrained(trained_on_pairs).save_pretrained(tmp_path / "scalar")
+    evaluation = {"model": [trained_on_pairs, str(tmp_path / "scalar")], "dataset_name": pairs, "bf16": False}
+    evaluation |= {"model_names": ["dprm", "scalar"], "num_resamples": 20, "use_cpu": True}
+    main(["evaluate", *flags({**evaluation, "output": str(tmp_path / "one.json")})])
+    launch("torchrun", "trl_dprm.cli.evaluate", {**evaluation, "output": str(tmp_path / "two.json")})
+    one, two = (json.loads((tmp_path / name).read_text())["models"] for name in ("one.json", "two.json"))
+    assert two["scalar"] == pytest.approx(one["scalar"], rel=1e-5) and two["dprm"].keys() == one["dprm"].keys()

@@ -8,6 +8,7 @@ from trl_dprm import DPRMConfig
 from trl_dprm.evaluation.checkpoint_predictions import CheckpointPredictions
 from trl_dprm.evaluation.data_report import data_report
 from trl_dprm.evaluation.intervals import Resampling
+from trl_dprm.evaluation.scored_rows import ScoredRows
 
 FEW = Resampling(num_resamples=20)
 VOTES = np.array([[3, 1], [0, 2], [5, 0], [1, 1], [2, 2], [0, 4]])
@@ -29,7 +30,8 @@ def predictions(rows, anchored=True, seed=0, names=("no", "yes")):
         "chosen_vote_share": np.ones(len(rows)),
     }
     config = DPRMConfig(category_names=list(names), category_rewards=[0.0, 1.0], anchored=anchored)
-    return CheckpointPredictions(config, {"eval_loss": 1.0}, {"category_logits": logits}, labels)
+    said = {"category_logits": logits, "rewards": logits[..., 1]}
+    return CheckpointPredictions(config=config, metrics={"eval_loss": 1.0}, predictions=said, labels=labels)
 
 
 def test_rows_that_one_model_cannot_read_are_left_out_for_all():
@@ -50,6 +52,21 @@ def test_a_model_of_pairs_alone_is_left_out_where_categories_are_judged():
     assert [model.name for model in report.items.models] == ["votes"] and "left out" in report.notes[0]
     alone = data_report({"pairs": scored["pairs"]}, DATA, resampling=FEW)
     assert alone.items is None and alone.pairs is None
+    validation = {name: predictions(range(6), seed=3) for name in scored}
+    read_out = data_report(scored, DATA, validation, resampling=FEW)
+    assert [(model.name, model.read_out) for model in read_out.items.models] == [
+        ("pairs", True),
+        ("votes", False),
+        ("votes", False),
+    ]
+    assert "pairs: one number for a text" in read_out.notes[0]
+
+
+def test_a_report_needs_a_model_that_says_what_the_votes_are_on():
+    dprm = predictions(range(6))
+    scalar = ScoredRows(metrics={}, predictions={"rewards": dprm.predictions["rewards"]}, labels=dprm.labels)
+    with pytest.raises(ValueError, match="No model of bt is a DPRM"):
+        data_report({"bt": scalar}, DATA)
 
 
 def test_texts_are_those_of_the_rows_if_asked_for():

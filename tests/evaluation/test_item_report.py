@@ -9,9 +9,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from trl_dprm.evaluation.attainable import POOLED
+from trl_dprm.evaluation.fitted_intervals import VALIDATION
 from trl_dprm.evaluation.intervals import CROSSED, PANEL, Resampling, drawn_metrics, metric_intervals
-from trl_dprm.evaluation.item_report import ItemPredictions, item_report
+from trl_dprm.evaluation.item_report import ItemPredictions, ItemRewards, item_report
 from trl_dprm.evaluation.judged_items import JudgedItems, SingleVotes
+from trl_dprm.evaluation.reward_readout import fit_reward_readout
 from trl_dprm.metrics import (
     attainable_nats,
     best_constant_metrics,
@@ -29,7 +31,9 @@ from trl_dprm.metrics import (
     vote_share_coverage,
     vote_shares,
 )
-from trl_dprm.metrics.held_out_votes import curve_items, held_out_votes_curve
+from trl_dprm.metrics.held_out_votes import curve_items, held_out_scores, votes_only_scores
+from trl_dprm.metrics.reliability_intervals import reliability_points
+from trl_dprm.metrics.votes_curve_intervals import ahead_of_votes, curve_with_intervals
 from trl_dprm.preferences import PreferenceCategories, fit_model_prior_strength
 
 FEW = Resampling(num_resamples=200, seed=5)
@@ -155,6 +159,24 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert held >= 27
 
 
+def test_a_calibrated_model_is_seldom_said_not_to_be():
+    """Intervals of the debiased calibration error hold the 0 of a model that is right, and no 0 of one that is not."""
+    draw = np.random.default_rng(3)
+    categories, held, told = PreferenceCategories(["bad", "fair", "good"], [0.0, 1.0, 2.0]), 0, 0
+    for _ in range(40):
+        truth = draw.dirichlet([1, 1, 1], 100)
+        items = JudgedItems([draw.multinomial(3, row) for row in truth], categories)
+        wrong = truth**3 / (truth**3).sum(axis=1, keepdims=True)
+        for number, probs in enumerate((truth, wrong)):
+            values = distribution_metrics(probs, items.target_probs, items.vote_weight, *items.geometry)
+            (drawn,) = drawn_metrics([probs], items, FEW)
+            interval = metric_intervals(values, drawn, probs, items, FEW)["debiased_calibration_error"]
+            assert interval.low <= values["debiased_calibration_error"] <= interval.high
+            held += number == 0 and interval.low == 0
+            told += number == 1 and interval.low > 0
+    assert held >= 38 and told >= 38
+
+
 def test_other_annotators_are_drawn_for_what_is_no_mean_over_judgments(report, items, models):
     votes, probs = items.single_votes, models["good"]
     ids = votes.item, votes.annotator, votes.category, 12, 3, np.asarray(items.clusters)[votes.item], 200, 0.95, 5
@@ -265,6 +287,9 @@ def test_a_temperature_and_a_strength_are_fitted_on_validation_votes_alone(items
     assert (raw.category_probs == models["good"]).all()
     assert raw.prior_strength == fit_model_prior_strength(probs, counts).prior_strength
     assert raw.prior_strength_source == "fitted on validation votes"
+    assert recalibrated.intervals["temperature"].low < loss.x < recalibrated.intervals["temperature"].high
+    assert {"temperature", "prior_strength"} & set(raw.intervals) == {"prior_strength"}
+    assert raw.intervals["prior_strength"].over == recalibrated.intervals["temperature"].over == VALIDATION
     other = replace(items, target_counts=items.target_counts[::-1], single_votes=None)
     assert item_report(predictions, other, counts, resampling=FEW).models[1].temperature == recalibrated.temperature
 
@@ -276,9 +301,34 @@ def test_coverage_and_the_curve_in_votes_go_by_the_prior_strength(items, models)
     assert (model.coverage.covered == expected.covered).all()
     rows, steps = curve_items(items.target_counts)
     cost = items.categories.cost_matrix
-    assert model.votes_curve == held_out_votes_curve(models["good"][rows], items.target_counts[rows], 4.0, cost, steps)
+    expected = held_out_scores(models["good"][rows], items.target_counts[rows], 4.0, cost, steps)
+    assert model.votes_curve == curve_with_intervals(expected, np.asarray(items.clusters)[rows], 200, 0.95, 5)
     (unknown,) = item_report({"good": models["good"]}, items, resampling=FEW).models
     assert unknown.coverage is None and unknown.votes_curve is None and unknown.prior_strength_source == "not known"
+
+
+def test_a_model_is_compared_with_votes_alone_whether_its_strength_is_known_or_not(items, models):
+    rows, steps = curve_items(items.target_counts)
+    counts, cost, talks = items.target_counts[rows], items.categories.cost_matrix, np.asarray(items.clusters)[rows]
+    alone = votes_only_scores(items.target_counts, counts, cost, steps)
+    expected = ahead_of_votes(
+        held_out_scores(models["good"][rows], counts, 1.0, cost, [0]), alone, talks, 200, 0.95, 5
+    )
+    for strength in (None, 4.0):
+        report = item_report({"good": ItemPredictions(models["good"], strength)}, items, resampling=FEW)
+        assert report.models[0].ahead_of_votes == expected
+    assert report.votes_only == curve_with_intervals(alone, talks, 200, 0.95, 5)
+    assert report.models[0].ahead_of_votes.differences["unbiased_brier_score"][0].high < 0
+
+
+def test_reliability_has_the_intervals_of_what_is_known_of_annotators(items, models):
+    votes, counts, probs = items.single_votes, items.target_counts, models["good"]
+    judged = votes.item, votes.category
+    for judges, of_items in ((votes.annotator, items), (None, replace(items, single_votes=None))):
+        (model,) = item_report({"good": probs}, of_items, resampling=FEW).models
+        expected = reliability_points(probs, counts, *judged, judges, None, items.clusters, 200, 0.95, 5)
+        for got, points in zip(model.reliability, expected, strict=True):
+            np.testing.assert_allclose(got, points, rtol=1e-9)
 
 
 def test_split_votes_are_left_out_where_whole_ones_are_needed(items, models):
@@ -333,3 +383,42 @@ def test_judgments_that_do_not_make_the_votes_are_said_to(items, models):
 def test_what_does_not_fit_is_refused(items, make, message):
     with pytest.raises(ValueError, match=message):
         make(items)
+
+
+def test_rewards_are_read_out_by_the_validation_votes_and_compared_with_their_like(items, models, validation):
+    counts, probs = validation
+    rewards = np.linspace(-2.0, 3.0, 12)
+    validation_rewards = probs @ [-1.0, 0.0, 2.0]
+    given = {
+        "good": ItemPredictions(models["good"], validation_probs=probs),
+        "scalar": ItemRewards(rewards, validation_rewards),
+    }
+    raw, recalibrated, scalar = item_report(given, items, counts, resampling=FEW).models
+    readout = fit_reward_readout(validation_rewards, counts)
+    np.testing.assert_allclose(scalar.category_probs, readout.category_probs(rewards), rtol=1e-12)
+    assert scalar.read_out and scalar.is_fitted and scalar.temperature is None and not raw.is_fitted
+    strength = fit_model_prior_strength(readout.category_probs(validation_rewards), counts).prior_strength
+    assert scalar.prior_strength == pytest.approx(strength)
+    for name, difference in scalar.fitted_differences.items():
+        expected = scalar.metrics[name] - recalibrated.metrics[name]
+        assert difference.difference == pytest.approx(expected, abs=1e-9), name
+    assert scalar.differences["brier_score"].difference == pytest.approx(
+        scalar.metrics["brier_score"] - raw.metrics["brier_score"], abs=1e-9
+    )
+    assert raw.fitted_differences == recalibrated.fitted_differences == {}
+
+
+def test_a_scalar_may_stand_first(items, models, validation):
+    counts, probs = validation
+    given = {
+        "scalar": ItemRewards(np.linspace(-2.0, 3.0, 12), probs @ [-1.0, 0.0, 2.0]),
+        "good": ItemPredictions(models["good"], validation_probs=probs),
+    }
+    scalar, raw, recalibrated = item_report(given, items, counts, resampling=FEW).models
+    assert scalar.differences == scalar.fitted_differences == raw.fitted_differences == {}
+    assert recalibrated.differences.keys() == recalibrated.fitted_differences.keys() != set()
+
+
+def test_rewards_without_validation_votes_are_refused(items):
+    with pytest.raises(ValueError, match="`scalar` gives one number for an item, and without validation votes"):
+        item_report({"scalar": ItemRewards(np.zeros(12), np.zeros(3))}, items)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,14 +13,17 @@ import pytest
 
 from trl_dprm.evaluation.data_report import EvaluationReport
 from trl_dprm.evaluation.findings import intervals_sentence, item_findings, pair_findings, report_notes
-from trl_dprm.evaluation.intervals import CROSSED, PANEL, Resampling
+from trl_dprm.evaluation.fitted_intervals import VALIDATION
+from trl_dprm.evaluation.intervals import CROSSED, PANEL, Interval, Resampling
 from trl_dprm.evaluation.item_report import ItemPredictions, item_report
 from trl_dprm.evaluation.judged_pairs import JudgedPairs
 from trl_dprm.evaluation.page import report_page
 from trl_dprm.evaluation.pair_report import OTHER_PAIRS, PairPredictions, pair_report
 from trl_dprm.evaluation.report_json import report_dict
-from trl_dprm.evaluation.tables import Cell, Table, as_csv, as_text, cell_text, number_text, report_tables
+from trl_dprm.evaluation.table import Cell, Table, as_csv, as_text, cell_text, number_text
+from trl_dprm.evaluation.tables import report_tables
 from trl_dprm.metrics import MeanInterval
+from trl_dprm.metrics.votes_curve_intervals import AheadOfVotes
 
 pytest.importorskip("matplotlib")
 FEW = Resampling(num_resamples=50)
@@ -141,9 +145,9 @@ def test_every_number_that_has_an_interval_is_shown_with_it(report):
 
 def test_a_line_says_what_the_intervals_speak_of(report, html):
     line = (
-        "Square brackets hold 95 % intervals over other items and other annotators; those of contested_concordance "
-        "and interval_coverage over other items, for this panel of annotators; those of pairs over other pairs, for "
-        "this panel of annotators."
+        "Square brackets hold 95 % intervals over other items and other annotators; those of "
+        "contested_concordance, interval_coverage and the item's own votes over other items, for this panel of "
+        "annotators; those of pairs over other pairs, for this panel of annotators."
     )
     assert intervals_sentence(report) == line and line in Page(html).text
     panel = replace(report.items, interval_over=PANEL)
@@ -247,10 +251,70 @@ def test_the_farthest_group_is_told_from_right_or_said_not_to_be(report):
         assert said in sentence
 
 
-def test_claims_by_point_estimates_are_called_so(items, models):
-    report = item_report({"good": ItemPredictions(models["good"], 6.0)}, items, resampling=FEW)
-    votes = [text for text in item_findings(report) if text.startswith("In squared distance")]
-    assert len(votes) == 1 and "(point estimates, no intervals)" in votes[0]
+def test_ahead_of_votes_alone_is_said_as_far_as_paired_intervals_go(report):
+    first = report.items.models[0]
+    below, about, above, unknown = (-0.2, -0.3, -0.1), (0.01, -0.05, 0.07), (0.2, 0.1, 0.3), (-0.2, math.nan, math.nan)
+    of_below, of_about, of_above = (
+        f"(difference {number_text(mean)} [{number_text(low)}, {number_text(high)}])"
+        for mean, low, high in (below, about, above)
+    )
+    cases = {
+        (below, below, about): f"ahead of 1 vote alone {of_below} and not told from 2 votes alone {of_about}",
+        (below, below, below): f"ahead of 2 votes alone {of_below}, the most that can be tried here",
+        (below, about, above): f"ahead of one prior for all items {of_below}, not told from 1 vote alone {of_about} "
+        f"and behind 2 votes alone {of_above}",
+        (about, below, about): f"not told from one prior for all items {of_about} or 2 votes alone {of_about}",
+        (above, above, above): f"behind one prior for all items {of_above}",
+        (unknown,): "not told from one prior for all items (difference −0.2000, no interval)",
+    }
+    for steps, said in cases.items():
+        differences = {"unbiased_brier_score": [MeanInterval(*step) for step in steps]}
+        ahead = AheadOfVotes([0, 1, 2][: len(steps)], differences)
+        found = item_findings(replace(report.items, models=[replace(first, ahead_of_votes=ahead)]))
+        (sentence,) = [text for text in found if text.startswith("In squared distance")]
+        assert sentence.endswith(f" without a vote of the item is {said}; over {PANEL}.")
+    silent = replace(report.items, models=[replace(first, ahead_of_votes=None)])
+    assert not any("In squared distance" in text for text in item_findings(silent))
+
+
+def test_the_curve_and_what_is_ahead_of_it_have_intervals_in_tables_and_json(report):
+    tables = {table.title: table for table in report_tables(report)}
+    content = json.loads(json.dumps(report_dict(report), allow_nan=False))["items"]
+    for model in report.items.models:
+        of_json = content["models"][model.name]
+        assert set(of_json["votes_curve"]) == {"num_votes", "scores", "num_items", "intervals"}
+        assert list(of_json["reliability"]) == ["bad", "fair", "good"]
+        for points, expected in zip(of_json["reliability"].values(), model.reliability, strict=True):
+            assert points["low"] == expected.low.tolist() and points["observed"] == expected.observed.tolist()
+        for metric, ends in model.votes_curve.intervals.items():
+            cells = tables[f"After some of the item's own votes: {metric}"].rows[model.name]
+            assert [(cell.low, cell.high, cell.over) for cell in cells] == [(*pair, PANEL) for pair in ends]
+            cells = tables[f"Without a vote, minus votes alone: {metric}"].rows[model.name]
+            steps = model.ahead_of_votes.differences[metric]
+            assert [(cell.value, cell.low, cell.high, cell.over) for cell in cells] == [
+                (*step, PANEL) for step in steps
+            ]
+            assert [step["high"] for step in of_json["ahead_of_votes"]["differences"][metric]] == [
+                step.high for step in steps
+            ]
+    assert all(
+        cell.low is not None for cell in tables["After some of the item's own votes: nats_per_vote"].rows["votes only"]
+    )
+    groups = tables["Groups by age: good"]
+    young = report.items.models[0].groups["age"].groups[1]
+    expected = young.expected_calibration_error, young.debiased_calibration_error
+    assert [(cell.value, cell.low, cell.high) for cell in groups.rows["young"][4:]] == list(expected)
+
+
+def test_a_temperature_is_told_from_one_or_said_not_to_be(report):
+    first = report.items.models[0]
+    cases = {(1.2, 1.1, 1.3): "1.2000 [1.1000, 1.3000] (above 1: flatter", (1.2, 0.9, 1.5): "(not told from 1)"}
+    for (value, low, high), said in cases.items():
+        intervals = {**first.intervals, "temperature": Interval(low, high, VALIDATION)}
+        model = replace(first, temperature=value, intervals=intervals)
+        shown = replace(report.items, models=[first, model])
+        assert any(f"give good is {said}" in text or said in text for text in item_findings(shown))
+        assert "; those of temperature over other validation items" in intervals_sentence(replace(report, items=shown))
 
 
 def test_a_model_that_hardly_tells_items_apart_is_named(items):

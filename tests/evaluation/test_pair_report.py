@@ -113,6 +113,18 @@ def test_a_scale_at_a_boundary_is_said_and_not_used():
 # --- who won by the votes ---
 
 
+def test_equal_rewards_have_no_scale_and_do_not_end_the_report():
+    validation = JudgedPairs([1.0, 0.6], [5, 5])
+    report = pair_report({"a": PairPredictions(REWARDS, 1.0, [[2, 2], [1, 1]])}, PAIRS, validation, FEW)
+    assert len(report.models) == 1 and "a: equal rewards in every validation pair" in report.notes[1]
+
+
+def test_equal_rewards_where_ties_are_known_have_no_davidson_link():
+    validation = JudgedPairs([0.5, 1.0, 0.8], [5, 5, 5], tie_vote_share=[0.4, np.nan, np.nan])
+    report = pair_report({"a": PairPredictions(REWARDS, 1.0, [[1, 1], [1, 0], [0, 1]])}, PAIRS, validation, FEW)
+    assert report.models[1].refitted and report.models[1].davidson is None
+
+
 def test_majorities_are_oriented_by_the_votes_and_count_alike():
     rewards = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [3.0, 0.0], [5.0, 0.0]]
     pairs = JudgedPairs([0.8, 0.2, 0.4, 1.0, 0.5, 0.0], [5, 5, 5, 1, 4, 0])

@@ -1,16 +1,22 @@
 """Groups against loops over their judgments, and a population in which the model is wrong for one group."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
 from trl_dprm.metrics import (
+    category_calibration_errors,
     category_debiased_calibration_errors,
     crossed_interval,
+    crossed_statistic_interval,
     group_report,
     judgment_nats,
     mean_interval,
+    squared_calibration_error,
+    statistic_interval,
+    vote_shares,
 )
 
 RNG = np.random.default_rng(13)
@@ -37,7 +43,7 @@ def test_every_number_equals_a_loop_over_the_groups_judgments():
         assert row.predicted_reward == pytest.approx(sum(PROBS[i] @ REWARDS for i, _ in votes) / size, rel=1e-10)
         assert row.mean_reward == pytest.approx(sum(REWARDS[k] for _, k in votes) / size, rel=1e-10)
         assert row.reward_gap.mean == pytest.approx(row.predicted_reward - row.mean_reward, rel=1e-10)
-        assert row.expected_calibration_error == pytest.approx(calibration_loop(votes), rel=1e-10)
+        assert row.expected_calibration_error.mean == pytest.approx(calibration_loop(votes), rel=1e-10)
 
 
 def calibration_loop(votes):
@@ -67,6 +73,60 @@ def test_intervals_are_those_of_the_groups_judgments():
         assert (row.num_annotators, other.num_annotators) == (None, len(set(ANNOTATORS[here])))
 
 
+def errors_of_rows(kind, rows, counts):
+    """The mean over categories on repeated rows; a row and its repetition are one conversation."""
+    shares, votes = vote_shares(counts)
+    if kind == "debiased_calibration_error":
+        columns = zip(PROBS[rows].T, shares.T, strict=True)
+        squares = np.array([squared_calibration_error(*pair, votes, cluster_ids=CLUSTERS[rows]) for pair in columns])
+        return (np.sign(squares) * np.abs(squares) ** 0.5).mean()
+    return category_calibration_errors(PROBS[rows], shares, votes).mean()
+
+
+def within(interval, value):
+    return max(min(interval.low, value), 0), max(interval.high, value)
+
+
+@pytest.mark.parametrize("kind", ["expected_calibration_error", "debiased_calibration_error"])
+def test_calibration_errors_have_the_intervals_of_tables_drawn_one_by_one(kind):
+    """All draws at once against one vote table after the other, from the same seed."""
+    crossed = group_report(PROBS, *JUDGMENTS, REWARDS, ANNOTATORS, CLUSTERS, num_resamples=150, seed=5)
+    panel = group_report(PROBS, *JUDGMENTS, REWARDS, None, CLUSTERS, num_resamples=150, seed=5)
+    for place, name in ((0, "men"), (2, "women")):
+        here = name == GROUPS
+        ids = ITEMS[here], ANNOTATORS[here], CATEGORIES[here], 30, 3, CLUSTERS[ITEMS][here], 150, 0.95, 5
+        expected = crossed_statistic_interval(partial(errors_of_rows, kind), *ids)
+        got = getattr(crossed.groups[place], kind)
+        assert got[1:] == pytest.approx(within(expected, got.mean), rel=1e-9, abs=1e-12)
+        judged = np.unique(ITEMS[here])
+        counts = np.zeros((30, 3))
+        np.add.at(counts, (ITEMS[here], CATEGORIES[here]), 1)
+        over_items = statistic_interval(
+            lambda rows, judged=judged, counts=counts: errors_of_rows(kind, judged[rows], counts[judged[rows]]),
+            len(judged),
+            CLUSTERS[judged],
+            150,
+            0.95,
+            5,
+        )
+        got = getattr(panel.groups[place], kind)
+        assert got[1:] == pytest.approx(within(over_items, got.mean), rel=1e-9, abs=1e-12)
+
+
+def test_calibration_intervals_hold_what_endless_votes_of_the_group_would_show():
+    """New items and annotators each time; one bin, where the group's share is one half and the prediction is not."""
+    draw, held = np.random.default_rng(4), 0
+    probs = np.tile([0.35, 0.65], (60, 1))
+    for _ in range(40):
+        item, who = np.repeat(np.arange(60), 4), np.concatenate([draw.permutation(15)[:4] for _ in range(60)])
+        lean = draw.normal(0, 1, 60)[item] + draw.normal(0, 0.5, 15)[who]
+        chosen = (draw.logistic(size=240) < lean).astype(int)
+        report = group_report(probs, item, ["all"] * 240, chosen, [0.0, 1.0], who, num_resamples=200)
+        interval = report.groups[0].debiased_calibration_error
+        held += interval.low <= 0.15 <= interval.high
+    assert held >= 36
+
+
 def test_debiased_error_counts_the_votes_of_one_item_together():
     report = group_report(PROBS, *JUDGMENTS, REWARDS, num_resamples=1)
     for row in report.groups:
@@ -76,7 +136,7 @@ def test_debiased_error_counts_the_votes_of_one_item_together():
         judged = counts.sum(axis=1) > 0
         votes = counts[judged].sum(axis=1)
         expected = category_debiased_calibration_errors(PROBS[judged], counts[judged] / votes[:, None], votes).mean()
-        assert row.debiased_calibration_error == pytest.approx(expected, rel=1e-10, nan_ok=True)
+        assert row.debiased_calibration_error.mean == pytest.approx(expected, rel=1e-10, nan_ok=True)
 
 
 def test_the_group_that_the_model_is_wrong_for_is_found():
@@ -91,7 +151,8 @@ def test_the_group_that_the_model_is_wrong_for_is_found():
     assert (few.num_votes, report.worst_by_nats, report.worst_by_calibration) == (1, "wrong", "wrong")
     assert wrong.nats_per_vote.low > right.nats_per_vote.high
     assert wrong.nats_per_vote.mean > wrong.constant_nats_per_vote > right.nats_per_vote.mean
-    assert right.debiased_calibration_error < 0.05 < wrong.debiased_calibration_error
+    assert right.debiased_calibration_error.mean < 0.05 < wrong.debiased_calibration_error.mean
+    assert right.debiased_calibration_error.high < wrong.debiased_calibration_error.low
     assert math.isnan(few.nats_per_vote.low) and few.nats_per_vote.mean == pytest.approx(-math.log(probs[0, 1]))
 
 
@@ -110,6 +171,7 @@ def test_too_few_votes_name_no_worst_group_and_one_annotator_has_no_interval():
     alone = group_report(PROBS, *JUDGMENTS, REWARDS, np.where(GROUPS == "men", "he", ANNOTATORS), num_resamples=5)
     men, _, women = alone.groups
     assert men.num_annotators == 1 and math.isnan(men.reward_gap.high) and not math.isnan(women.reward_gap.high)
+    assert math.isnan(men.expected_calibration_error.low) and not math.isnan(women.debiased_calibration_error.low)
 
 
 def test_an_impossible_choice_has_infinite_nats_without_interval():

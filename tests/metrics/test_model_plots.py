@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from trl_dprm.metrics import group_report, reliability_curve, vote_shares
-from trl_dprm.metrics.held_out_votes import held_out_votes_curve, votes_only_curve
+from trl_dprm.metrics.held_out_votes import (
+    HELD_OUT_METRICS,
+    held_out_scores,
+    held_out_votes_curve,
+    votes_only_curve,
+)
 from trl_dprm.metrics.model_plots import (
     MODEL_COLOURS,
     VOTES_ONLY,
@@ -16,6 +21,8 @@ from trl_dprm.metrics.model_plots import (
     plot_reliabilities,
     plot_votes_curves,
 )
+from trl_dprm.metrics.reliability_intervals import reliability_points
+from trl_dprm.metrics.votes_curve_intervals import curve_with_intervals
 
 pytest.importorskip("matplotlib")
 RNG = np.random.default_rng(8)
@@ -80,8 +87,10 @@ def test_groups_are_drawn_at_their_means_with_their_intervals():
     means = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
     for name, report in reports.items():
         assert list(means[name]) == [row.reward_gap.mean for row in report.groups]
-    ends = figure.axes[1].collections[0].get_segments()[0][:, 0]
-    assert list(ends) == [reports["truth"].groups[0].nats_per_vote.low, reports["truth"].groups[0].nats_per_vote.high]
+    for ax, kind in zip(figure.axes, ("reward_gap", "debiased_calibration_error", "nats_per_vote"), strict=True):
+        drawn = getattr(reports["truth"].groups[0], kind)
+        assert list(ax.collections[0].get_segments()[0][:, 0]) == [drawn.low, drawn.high]
+        assert drawn.mean in ax.lines[0].get_xdata()
     assert legend(figure) == [*MODELS, "group's best constant"]
 
 
@@ -93,6 +102,37 @@ def test_votes_curves_are_their_scores():
         drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
         assert drawn == {name: ([0, 1, 2], curve.scores[metric]) for name, curve in curves.items()}
     assert legend(figure) == list(curves)
+    assert [points(ax) for ax in figure.axes] == [[]] * 3
+
+
+def test_bands_are_the_intervals_of_the_curves():
+    scores = {name: held_out_scores(probs, COUNTS, 5.0, COST, [0, 1, 2]) for name, probs in MODELS.items()}
+    curves = {name: curve_with_intervals(one, num_resamples=50) for name, one in scores.items()}
+    figure = plot_votes_curves(curves, DASHED)
+    for ax, metric in zip(figure.axes, HELD_OUT_METRICS, strict=True):
+        for band, curve in zip(ax.collections, curves.values(), strict=True):
+            corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
+            assert corners == {(n, end) for n, ends in enumerate(curve.intervals[metric]) for end in ends}
+
+
+def test_reliability_bands_are_the_intervals_of_the_points():
+    item, category = np.nonzero(COUNTS)
+    weight = COUNTS[item, category]
+    intervals = {
+        name: reliability_points(probs, COUNTS, item, category, weight=weight, num_resamples=50)
+        for name, probs in MODELS.items()
+    }
+    figure = plot_reliabilities(MODELS, COUNTS, NAMES, DASHED, intervals)
+    for place, ax in enumerate(figure.axes):
+        bands = [
+            shape
+            for shape in ax.collections
+            if len(shape.get_paths()[0].vertices) > 20 and not shape.get_offsets().any()
+        ]
+        for band, of_model in zip(bands, intervals.values(), strict=True):
+            drawn, expected = {tuple(corner) for corner in band.get_paths()[0].vertices}, of_model[place]
+            for ends in (expected.low, expected.high):
+                assert set(zip(expected.predicted, ends, strict=True)) <= drawn
 
 
 def test_pairs_are_counted_in_both_orders():

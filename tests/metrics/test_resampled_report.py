@@ -12,6 +12,7 @@ from trl_dprm.metrics import (
     reward_agreement,
     vote_shares,
 )
+from trl_dprm.metrics.debiased_calibration import signed_calibration_error
 from trl_dprm.metrics.resampled_report import (
     RESAMPLED_METRICS,
     ResampledReport,
@@ -30,7 +31,7 @@ COUNTS[6:9] = [1.5, 0.5, 1.0, 0.0]
 PROBS = RNG.dirichlet([1.0] * 4, 60)
 COSTS = pair_costs(REWARDS, COST)
 # bins of equal mass are not cut anew in a draw, and copies of an item are one item where items are compared
-OF_ITS_OWN = ("expected_calibration_error_equal_mass", "debiased_calibration_error")
+OF_ITS_OWN = ("expected_calibration_error_equal_mass", "debiased_calibration_error", "signed_calibration_error")
 AS_REPEATED = [name for name in RESAMPLED_METRICS if name not in OF_ITS_OWN]
 
 
@@ -47,6 +48,7 @@ def test_without_a_draw_the_numbers_are_those_of_the_report(positions):
     report = ResampledReport(PROBS, COUNTS.sum(1), REWARDS, positions, COST)
     got = dict(zip(RESAMPLED_METRICS, report(votes_as_given(COUNTS, COSTS)), strict=True))
     expected = report_of(COUNTS, PROBS, positions)
+    expected["signed_calibration_error"] = signed_calibration_error(PROBS, *vote_shares(COUNTS))
     left_out = set() if positions else {"wasserstein_distance", "ranked_probability_score"}
     for name in set(RESAMPLED_METRICS) - left_out:
         assert got[name] == pytest.approx(expected[name], rel=1e-10), name
@@ -71,8 +73,10 @@ def test_an_item_drawn_twice_is_not_compared_with_itself():
     given = votes_as_given(COUNTS, COSTS)
     times = np.arange(60) % 3
     whole = distribution_metrics(PROBS, vote_shares(COUNTS)[0], times * COUNTS.sum(1), REWARDS, REWARDS, COST)
-    got = report(given._replace(times=times.astype(float)))[place]
-    assert got == pytest.approx(whole["debiased_calibration_error"], rel=1e-9)
+    got = report(given._replace(times=times.astype(float)))
+    assert got[place] == pytest.approx(whole["debiased_calibration_error"], rel=1e-9)
+    signed = signed_calibration_error(PROBS, vote_shares(COUNTS)[0], times * COUNTS.sum(1))
+    assert got[RESAMPLED_METRICS.index("signed_calibration_error")] == pytest.approx(signed, rel=1e-9)
 
 
 def test_annotators_drawn_are_votes_of_another_table():

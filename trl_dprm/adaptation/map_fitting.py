@@ -10,6 +10,7 @@ from scipy.special import softmax
 
 from ..preferences.vote_arrays import as_counts, positive_number, refuse_first
 from .logit_map import LogitMap
+from .penalised_likelihood import PenalisedLikelihood
 
 MAP_KINDS = ("identity", "temperature", "bias", "matrix")
 PRIOR_WEIGHTS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
@@ -161,7 +162,7 @@ def _discounted(counts: np.ndarray, prior_strength: float | None, prior_weight: 
     return counts * np.minimum((strength + 1) / (strength + votes), 1.0)
 
 
-def _likelihood(logits, counts, kind, with_bias) -> tuple["_PenalisedLikelihood", Callable[[np.ndarray], LogitMap]]:
+def _likelihood(logits, counts, kind, with_bias) -> tuple["PenalisedLikelihood", Callable[[np.ndarray], LogitMap]]:
     """The votes' likelihood as a function of the kind's free parameters, and the map that parameters stand for."""
     num_categories = logits.shape[1]
     basis = sum_zero_basis(num_categories)
@@ -170,13 +171,11 @@ def _likelihood(logits, counts, kind, with_bias) -> tuple["_PenalisedLikelihood"
     one, no_bias = np.eye(num_categories), np.zeros(num_categories)
 
     if kind == "identity":
-        return _PenalisedLikelihood(logits, counts, np.zeros((*logits.shape, 0))), lambda change: LogitMap(
-            one, no_bias
-        )
+        return PenalisedLikelihood(logits, counts, np.zeros((*logits.shape, 0))), lambda change: LogitMap(one, no_bias)
     if kind == "temperature":
         unit = 1 / (scale * np.sqrt(num_categories - 1))
         design = (unit * centred @ basis.T)[:, :, None]
-        likelihood = _PenalisedLikelihood(logits, counts, design, lowest=(SMALLEST_SLOPE - 1) / unit)
+        likelihood = PenalisedLikelihood(logits, counts, design, lowest=(SMALLEST_SLOPE - 1) / unit)
         return likelihood, lambda change: LogitMap((1 + unit * change[0]) * one, no_bias)
 
     slopes = centred[:, :0] if kind == "bias" else centred / scale
@@ -189,7 +188,7 @@ def _likelihood(logits, counts, kind, with_bias) -> tuple["_PenalisedLikelihood"
         matrix = one if kind == "bias" else one + slope @ basis.T / scale
         return LogitMap(matrix, bias[:, 0] if with_bias else no_bias)
 
-    return _PenalisedLikelihood(logits, counts, design), assemble
+    return PenalisedLikelihood(logits, counts, design), assemble
 
 
 def sum_zero_basis(num_categories: int) -> np.ndarray:
@@ -211,71 +210,7 @@ def sum_zero_basis(num_categories: int) -> np.ndarray:
     return basis / np.linalg.norm(basis, axis=0)
 
 
-class _PenalisedLikelihood:
-    """`Σ_ik n_ik log softmax(z_i + X_i θ)_k − τ/2 ‖θ‖²`: concave in θ, with gradient and curvature in closed form.
-
-    Args:
-        logits (`np.ndarray` of shape `(N, K)`): z.
-        counts (`np.ndarray` of shape `(N, K)`): n.
-        design (`np.ndarray` of shape `(N, K, D)`): X.
-        lowest (`float`, *optional*): bound of θ, for D = 1.
-    """
-
-    def __init__(self, logits, counts, design, lowest=None):
-        self.logits, self.counts, self.design, self.lowest = logits, counts, design, lowest
-        self.votes = counts.sum(1, keepdims=True)
-        self.nothing = np.zeros(design.shape[2])
-
-    def log_probs(self, change: np.ndarray) -> np.ndarray:
-        """Log-probabilities of the changed logits, `(N, K)`."""
-        logits = self.logits + self.design @ change
-        logits -= logits.max(1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(1, keepdims=True))
-
-    def log_likelihood(self, change: np.ndarray) -> float:
-        """Of the votes, without the penalty."""
-        return float((self.counts * self.log_probs(change)).sum())
-
-    def loss(self, change: np.ndarray, weight: float) -> float:
-        """What is minimised."""
-        return weight / 2 * change @ change - self.log_likelihood(change)
-
-    def gradient_and_curvature(self, change: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
-        """Of the loss: sums over items of the design's mean and covariance under each item's probabilities."""
-        probs, size = np.exp(self.log_probs(change)), len(change)
-        deviation = self.design - np.einsum("ik,ikd->id", probs, self.design)[:, None]
-        deviation = (deviation * np.sqrt(self.votes * probs)[:, :, None]).reshape(-1, size)
-        gradient = (self.votes * probs - self.counts).reshape(-1) @ self.design.reshape(-1, size)
-        return gradient + weight * change, deviation.T @ deviation + weight * np.eye(size)
-
-    def maximise(self, weight: float, start: np.ndarray | None = None) -> np.ndarray:
-        """θ at the maximum, by Newton steps that are halved until the loss falls enough."""
-        change = self.nothing if start is None else start
-        total = self.votes.sum()
-        for _ in range(100):
-            gradient, curvature = self.gradient_and_curvature(change, weight)
-            if np.linalg.eigvalsh(curvature).min() < 1e-9 * total:
-                break
-            step = np.linalg.solve(curvature, gradient)
-            if gradient @ step < 1e-18 * total:  # twice what the loss could still fall by
-                return change if self.lowest is None else np.maximum(change, self.lowest)
-            loss, size = self.loss(change, weight), 1.0
-            rounding = 1e-13 * (1 + abs(loss))
-            while self.loss(change - size * step, weight) > loss - 1e-4 * size * gradient @ step + rounding:
-                size /= 2
-            change = change - size * step
-        raise ValueError(
-            f"the {total:g} votes do not determine the map with prior_weight {weight:g}: some category has none, or "
-            "some change of the map changes nothing. Give a larger one, 'auto', or a smaller kind of map."
-        )
-
-    def log_evidence(self, change: np.ndarray, weight: float) -> float:
-        """Laplace's approximation of the votes' log-likelihood with θ integrated out under its prior."""
-        _, log_determinant = np.linalg.slogdet(self.gradient_and_curvature(change, weight)[1] / weight)
-        return self.log_likelihood(change) - weight / 2 * change @ change - log_determinant / 2
-
-
-def _averaged(likelihood: _PenalisedLikelihood) -> tuple[np.ndarray, float]:
+def _averaged(likelihood: PenalisedLikelihood) -> tuple[np.ndarray, float]:
     """The estimates of all prior weights, averaged by their evidence, and the probability of no change."""
     changes, log_probs = [likelihood.nothing], [likelihood.log_likelihood(likelihood.nothing)]
     beforehand = -1 / (2 * np.array(PRIOR_WEIGHTS) * TYPICAL_CHANGE**2)

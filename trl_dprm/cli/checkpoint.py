@@ -57,8 +57,7 @@ def checkpoint_config(arguments: CheckpointArguments) -> DPRMConfig:
     Raises:
         FileNotFoundError, ValueError: as [`load_checkpoint`].
     """
-    with naming_source(arguments.model, "model (`--model`)"):
-        description, _ = DPRMConfig.get_config_dict(arguments.model, revision=arguments.revision)
+    description = _description(arguments)
     if description.get("model_type") != DPRMConfig.model_type:
         found = f"a model of type `{description['model_type']}`" if "model_type" in description else "no `config.json`"
         raise ValueError(
@@ -66,6 +65,24 @@ def checkpoint_config(arguments: CheckpointArguments) -> DPRMConfig:
             f"Train one from it: `trl-dprm train --model_name_or_path {arguments.model} --dataset_name ...`."
         )
     return DPRMConfig.from_pretrained(arguments.model, revision=arguments.revision)
+
+
+def is_dprm(arguments: CheckpointArguments) -> bool:
+    """Whether it is a DPRM, or an adapter on one, that lies there.
+
+    Args:
+        arguments ([`CheckpointArguments`]): Which.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    return _description(arguments).get("model_type") == DPRMConfig.model_type
+
+
+def _description(arguments: CheckpointArguments) -> dict:
+    """`config.json`, empty where there is none."""
+    with naming_source(arguments.model, "model (`--model`)"):
+        return DPRMConfig.get_config_dict(arguments.model, revision=arguments.revision)[0]
 
 
 def loading_options(arguments: CheckpointArguments, device_map: str | None = None) -> dict[str, object]:

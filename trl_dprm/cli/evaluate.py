@@ -1,25 +1,35 @@
 """`trl-dprm evaluate`: the numbers that training logs, for trained models and any data set, and a report on them."""
 
+import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 
-from ..evaluation.checkpoint_predictions import CheckpointPredictions, predict_dataset
+from ..evaluation.checkpoint_predictions import predict_dataset
 from ..evaluation.data_report import EvaluationReport, JudgmentSource, data_report, refuse_other_categories
 from ..evaluation.findings import intervals_sentence, report_notes
 from ..evaluation.intervals import Resampling
 from ..evaluation.judgment_table import judgments_of_data
 from ..evaluation.page import report_page
 from ..evaluation.report_json import report_dict
-from ..evaluation.tables import as_csv, as_text, report_tables
+from ..evaluation.scalar_predictions import predict_scalar
+from ..evaluation.scored_rows import ScoredRows
+from ..evaluation.table import as_csv, as_text
+from ..evaluation.tables import report_tables
+from ..hub.evaluated_card import check_card
+from ..hub.evaluation_section import EvaluatedData
+from ..models import DPRMConfig
 from ..preferences import AnnotationColumns
+from ..rewards import RewardModelFunction
+from ..rewards.loading import load_reward_model
 from ..trainer import DPRMTrainer, DPRMTrainingArguments
 from ..trainer.reading import read_split
-from .checkpoint import CheckpointArguments, checkpoint_config, load_checkpoint
+from .checkpoint import CheckpointArguments, checkpoint_config, is_dprm, load_checkpoint, loading_options
+from .evaluated_card import changed_options, write_into_card
 from .parsing import CommandParser, errors_as_messages, option_of
 from .processes import leave_together
 from .writing import check_output, whole_file, write_metrics
@@ -34,11 +44,16 @@ class EvaluatedCheckpoints(CheckpointArguments):
     model: list[str] = field(
         metadata={
             "help": "PATH|HUB_ID of a trained model or adapter, or of several: these are compared with the first, on "
-            "the rows that all of them can read."
+            "the rows that all of them can read. Beside a DPRM scalar reward models with one label are welcome; on "
+            "ratings they need validation votes, which say which distribution goes with which reward."
         }
     )
     model_names: list[str] | None = field(
-        default=None, metadata={"help": "What tables and figures call the models. Default: their last names."}
+        default=None,
+        metadata={
+            "help": "What tables and figures call the models. Default: their last names. The same name for several "
+            "says that they are trainings of one method: its numbers are averaged over them, too."
+        },
     )
 
 
@@ -98,6 +113,13 @@ class ReportArguments:
     show_texts: bool = field(
         default=False, metadata={"help": "Show texts of contested rows in the report; they may offend."}
     )
+    update_card: bool = field(
+        default=False,
+        metadata={
+            "help": "Write findings, tables and figures into the card (README.md) in the first model's folder, in "
+            "place of those on the same data and split. Texts and paths never get into it."
+        },
+    )
     num_resamples: int = field(default=2000, metadata={"help": "Draws of the bootstrap behind every interval."})
     seed: int = field(default=0, metadata={"help": "Seed of the bootstrap."})
 
@@ -114,52 +136,82 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path, ending in ((arguments.output, ".json"), (reporting.report, ".html"), (reporting.csv, ".csv")):
             if path:
                 check_output(path, (ending,))
-        if reporting.report:
-            _require_matplotlib()
-        names = model_names(checkpoints)
-        refuse_other_categories(
-            {name: checkpoint_config(replace(checkpoints, model=path)) for name, path in names.items()}
-        )
+        if reporting.report or reporting.update_card:
+            _require_matplotlib("report" if reporting.report else "update_card")
+        names, methods = model_names(checkpoints)
+        configs = _distributional(checkpoints, names)
+        refuse_other_categories(configs)
+        card_folder = check_card(next(iter(names.values()))) if reporting.update_card else None
         dataset = read_split(arguments.dataset_name, arguments.split, arguments.dataset_config)
         validation = _validation_rows(arguments, reporting)
-        trainer, scored, validated = _score(checkpoints, names, dataset, validation, arguments)
+        _check_scalars(names.keys() - configs.keys(), dataset, validation)
+        trainer, scored, validated = _score(checkpoints, names, configs, dataset, validation, arguments)
         if trainer.is_world_process_zero():
             report = None
             if asks_for_report(names, reporting):
-                report = _report(scored, dataset, validated, arguments, reporting)
+                report = _report(scored, dataset, validated, methods, arguments, reporting)
             _write(scored, report, arguments, reporting)
+            if card_folder is not None:
+                data = EvaluatedData.named(arguments.dataset_name, arguments.dataset_config, arguments.split)
+                write_into_card(report, card_folder, data, changed_options(checkpoints, arguments))
         leave_together(trainer)
 
 
-def model_names(checkpoints: EvaluatedCheckpoints) -> dict[str, str]:
-    """What the report calls each model, and where it is.
+def model_names(checkpoints: EvaluatedCheckpoints) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """What the report calls each model, and where it is; and the trainings of each method that has several.
 
     Raises:
-        ValueError: for names that are not one for each model, or not distinct.
+        ValueError: for names that are not one for each model, and models that would be called alike by chance.
     """
     paths = [checkpoints.model] if isinstance(checkpoints.model, str) else checkpoints.model  # YAML gives one as text
-    names = checkpoints.model_names or [Path(path).name for path in paths]
+    names = checkpoints.model_names or [Path(os.path.abspath(path)).name for path in paths]
     if len(names) != len(paths):
         raise ValueError(f"`model_names` has {len(names)} names for {len(paths)} models: give one for each.")
     repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
+    if not repeated:
+        return dict(zip(names, paths, strict=True)), {}
+    if checkpoints.model_names is None:
         raise ValueError(f"Several models would be called {repeated}: tell them apart by `--model_names`.")
-    return dict(zip(names, paths, strict=True))
+    methods, models = {name: [] for name in names}, {}
+    for name, path in zip(names, paths, strict=True):
+        methods[name].append(f"{name} #{len(methods[name]) + 1}" if name in repeated else name)
+        models[methods[name][-1]] = path
+    return models, methods
+
+
+def _distributional(checkpoints: EvaluatedCheckpoints, names: Mapping[str, str]) -> dict[str, DPRMConfig]:
+    """The configurations of the models that are DPRMs, of which there must be one."""
+    options = {name: replace(checkpoints, model=path) for name, path in names.items()}
+    configs = {name: checkpoint_config(chosen) for name, chosen in options.items() if is_dprm(chosen)}
+    if not configs:
+        checkpoint_config(next(iter(options.values())))  # says what lies there instead
+    return configs
+
+
+def _check_scalars(scalars: Set[str], dataset: Dataset, validation: Dataset | None) -> None:
+    """Refuse rewards that could not be judged, before anything is scored."""
+    if scalars and validation is None and not {"rejected", "rejected_ids"} & set(dataset.column_names):
+        raise ValueError(
+            f"{', '.join(sorted(scalars))}: one number for a text, while the data have votes on categories. Name "
+            "validation votes, which say which distribution goes with which number: `--validation_split` or "
+            "`--validation_dataset`."
+        )
 
 
 def asks_for_report(names: Mapping[str, str], reporting: ReportArguments) -> bool:
     """Whether more is wanted than the metrics of training, for one model."""
     wanted = (reporting.report, reporting.csv, reporting.judgments, reporting.group_columns, reporting.cluster_column)
-    return len(names) > 1 or any((*wanted, reporting.validation_split, reporting.validation_dataset))
+    wanted += (reporting.update_card, reporting.validation_split, reporting.validation_dataset)
+    return len(names) > 1 or any(wanted)
 
 
-def _require_matplotlib() -> None:
-    """Find out before the work whether its figures can be drawn."""
+def _require_matplotlib(option: str) -> None:
+    """Find out before the work whether the figures of an option can be drawn."""
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
         raise ValueError(
-            '`report` has figures, which need matplotlib; install it with: pip install "trl-dprm[plots]"'
+            f'`{option}` has figures, which need matplotlib; install it with: pip install "trl-dprm[plots]"'
         ) from None
 
 
@@ -179,11 +231,12 @@ def _validation_rows(arguments: EvaluateArguments, reporting: ReportArguments) -
 def _score(
     checkpoints: EvaluatedCheckpoints,
     names: Mapping[str, str],
+    configs: Mapping[str, DPRMConfig],
     dataset: Dataset,
     validation: Dataset | None,
     arguments: EvaluateArguments,
-) -> tuple[DPRMTrainer, dict[str, CheckpointPredictions], dict[str, CheckpointPredictions] | None]:
-    """What each model says of the rows, one model in memory at a time."""
+) -> tuple[DPRMTrainer, dict[str, ScoredRows], dict[str, ScoredRows] | None]:
+    """What each model says of the rows, one model in memory at a time; the DPRMs' trainer knows of the processes."""
     options = {
         "per_device_eval_batch_size": arguments.per_device_eval_batch_size,
         "loss_type": arguments.loss_type,
@@ -194,16 +247,24 @@ def _score(
         "bf16": arguments.bf16,
         "use_cpu": arguments.use_cpu or not torch.accelerator.is_available(),
     }
-    scored, validated = {}, {}
-    for name, path in names.items():
-        model, tokenizer = load_checkpoint(replace(checkpoints, model=path))
+    scored, validated = dict.fromkeys(names), dict.fromkeys(names)  # in this order
+    categories = next(iter(configs.values())).category_names
+    for name in sorted(names, key=configs.__contains__):  # scalar ones first: less of them has been checked
+        chosen = replace(checkpoints, model=names[name])
+        if name in configs:
+            model, tokenizer = load_checkpoint(chosen)
+            if validation is not None:
+                _, validated[name] = predict_dataset(model, tokenizer, validation, arguments.max_length, options)
+            trainer, scored[name] = predict_dataset(model, tokenizer, dataset, arguments.max_length, options)
+            continue
+        function = RewardModelFunction(*load_reward_model(chosen.model, **loading_options(chosen)), name=name)
         if validation is not None:
-            _, validated[name] = predict_dataset(model, tokenizer, validation, arguments.max_length, options)
-        trainer, scored[name] = predict_dataset(model, tokenizer, dataset, arguments.max_length, options)
+            validated[name] = predict_scalar(function, validation, categories, arguments.max_length, options)
+        scored[name] = predict_scalar(function, dataset, categories, arguments.max_length, options)
     return trainer, scored, validated if validation is not None else None
 
 
-def _report(scored, dataset, validated, arguments, reporting) -> EvaluationReport:
+def _report(scored, dataset, validated, methods, arguments, reporting) -> EvaluationReport:
     """The report, with the judgments that lie beside the data unless others are named."""
     judgments = None
     source = reporting.judgments or judgments_of_data(arguments.dataset_name)
@@ -219,11 +280,12 @@ def _report(scored, dataset, validated, arguments, reporting) -> EvaluationRepor
         reporting.cluster_column,
         reporting.show_texts,
         Resampling(num_resamples=reporting.num_resamples, seed=reporting.seed),
+        methods,
     )
 
 
 def _write(
-    scored: Mapping[str, CheckpointPredictions],
+    scored: Mapping[str, ScoredRows],
     report: EvaluationReport | None,
     arguments: EvaluateArguments,
     reporting: ReportArguments,
@@ -237,7 +299,7 @@ def _write(
     for shown in tables:
         print(f"\n{as_text(shown)}")
     if tables:
-        print(f"\n{intervals_sentence(report)}")
+        print(f"\n{textwrap.fill(intervals_sentence(report), _WIDTH)}")
     for note in report_notes(report) if report is not None else ():
         print(textwrap.fill(note, _WIDTH, initial_indent="* ", subsequent_indent="  "))
     if arguments.output:

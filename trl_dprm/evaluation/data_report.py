@@ -1,22 +1,22 @@
-"""From what checkpoints say of a data set to the report: the same rows for all, their texts, ids and judgments."""
+"""From what models say of a data set to the report: the same rows for all, their texts, ids and judgments."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from datasets import Dataset
-from scipy.special import softmax
 
 from ..metrics import win_tie_probs
 from ..models import DPRMConfig
 from ..preferences import AnnotationColumns, PreferenceCategories
 from .checkpoint_predictions import CheckpointPredictions
 from .intervals import Resampling
-from .item_report import ItemPredictions, ItemReport, item_report
+from .item_report import ItemPredictions, ItemReport, ItemRewards, item_report
 from .judged_items import JudgedItems, SingleVotes
 from .judged_pairs import JudgedPairs
 from .judgment_table import read_single_votes
 from .pair_report import PairPredictions, PairReport, pair_report
+from .scored_rows import ScoredRows
 from .texts import response_texts
 
 
@@ -42,33 +42,39 @@ class EvaluationReport:
         items ([`ItemReport`], *optional*): of the responses with votes.
         pairs ([`PairReport`], *optional*): of the pairs.
         notes (`list[str]`): what a reader must know of the data.
+        methods (`dict[str, list[str]]`): by method the models that are its trainings; empty where each stands for
+            itself.
     """
 
     metrics: dict[str, dict[str, float]]
     items: ItemReport | None
     pairs: PairReport | None
     notes: list[str]
+    methods: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def data_report(
-    scored: Mapping[str, CheckpointPredictions],
+    scored: Mapping[str, ScoredRows],
     dataset: Dataset,
-    validation: Mapping[str, CheckpointPredictions] | None = None,
+    validation: Mapping[str, ScoredRows] | None = None,
     judgments: JudgmentSource | None = None,
     cluster_column: str | None = None,
     with_texts: bool = False,
     resampling: Resampling = Resampling(),  # noqa: B008 (frozen)
+    methods: Mapping[str, Sequence[str]] | None = None,
 ) -> EvaluationReport:
-    """Compare checkpoints on a data set that each has scored.
+    """Compare models on a data set that each has scored.
 
     Args:
-        scored (`dict` of [`CheckpointPredictions`] by name): of `dataset`; the first is what others are compared with.
+        scored (`dict` of [`ScoredRows`] by name): of `dataset`, [`CheckpointPredictions`] of DPRMs, one at least, and
+            what [`predict_scalar`] gives; the first is what others are compared with.
         dataset ([`~datasets.Dataset`]): the rows.
-        validation (`dict` of [`CheckpointPredictions`] by name, *optional*): of a validation set, by the same models.
+        validation (`dict` of [`ScoredRows`] by name, *optional*): of a validation set, by the same models.
         judgments ([`JudgmentSource`], *optional*): who voted for what; the rows need their `item_id`.
         cluster_column (`str`, *optional*): column of rows that belong together, such as a conversation.
         with_texts (`bool`): whether the report may show texts of rows; people's texts can offend.
         resampling ([`Resampling`]): of the intervals.
+        methods (`dict[str, list[str]]`, *optional*): which models are trainings of one method, with other seeds.
 
     Returns:
         [`EvaluationReport`].
@@ -76,14 +82,19 @@ def data_report(
     Raises:
         ValueError: models of different categories, a column that the rows lack, or no row that every model scored.
     """
-    refuse_other_categories({name: predictions.config for name, predictions in scored.items()})
+    distributional = {name: made for name, made in scored.items() if isinstance(made, CheckpointPredictions)}
+    if not distributional:
+        raise ValueError(f"No model of {', '.join(scored)} is a DPRM, which says what the votes are on: add one.")
+    refuse_other_categories({name: predictions.config for name, predictions in distributional.items()})
+    categories = _categories(next(iter(distributional.values())).config)
     scored, notes = _common_rows(scored, len(dataset))
     validation = None if validation is None else _common_rows(validation, None)[0]
     return EvaluationReport(
         {name: predictions.metrics for name, predictions in scored.items()},
-        _items(scored, dataset, validation, judgments, cluster_column, with_texts, resampling, notes),
+        _items(scored, categories, dataset, validation, judgments, cluster_column, with_texts, resampling, notes),
         _pairs(scored, dataset, validation, cluster_column, resampling, notes),
         notes,
+        methods or {},
     )
 
 
@@ -132,22 +143,22 @@ def _common_rows(scored, num_rows):
     return {name: predictions.of_rows(common) for name, predictions in scored.items()}, notes
 
 
-def _items(scored, dataset, validation, judgments, cluster_column, with_texts, resampling, notes) -> ItemReport | None:
-    """The report on responses with votes, by the models that have categories."""
-    anchored = {name: predictions for name, predictions in scored.items() if predictions.config.anchored}
+def _items(
+    scored, categories, dataset, validation, judgments, cluster_column, with_texts, resampling, notes
+) -> ItemReport | None:
+    """The report on responses with votes."""
     first = next(iter(scored.values()))
     if not first.judged.any():
         return None
-    if len(anchored) < len(scored):
-        notes.append(
-            "Trained on pairs alone, so that their category probabilities mean nothing, and left out where these are "
-            f"judged: {', '.join(name for name in scored if name not in anchored)}."
-        )
-    if not anchored:
+    votes = None
+    if validation is not None:
+        of_first = next(iter(validation.values()))
+        votes = of_first.target_counts if of_first.judged.any() else None
+    models = _item_models(scored, validation if votes is not None else None, notes)
+    if not models:
         return None
     places, sides = np.nonzero(first.judged)
     rows = first.rows[places]
-    categories = _categories(first.config)
     single_votes = None
     if judgments is not None:
         single_votes = _single_votes(judgments, dataset, rows, sides, categories)
@@ -159,19 +170,38 @@ def _items(scored, dataset, validation, judgments, cluster_column, with_texts, r
         clusters=_clusters(dataset, rows, cluster_column),
         single_votes=single_votes,
     )
-    votes = None
-    if validation is not None:
-        of_first = validation[next(iter(anchored))]
-        votes = of_first.target_counts if of_first.judged.any() else None
-    models = {
-        name: ItemPredictions(
-            predictions.category_probs,
-            predictions.config.prior_strength,
-            None if votes is None else validation[name].category_probs,
-        )
-        for name, predictions in anchored.items()
-    }
     return item_report(models, items, votes, resampling=resampling)
+
+
+def _item_models(scored, validation, notes) -> dict[str, ItemPredictions | ItemRewards]:
+    """What each model says of the responses with votes; rewards where its categories mean nothing, or it has none."""
+    models, rewards_alone = {}, []
+    for name, predictions in scored.items():
+        if _has_distributions(predictions):
+            probs = None if validation is None else validation[name].category_probs
+            models[name] = ItemPredictions(predictions.category_probs, predictions.config.prior_strength, probs)
+            continue
+        rewards_alone.append(name)
+        if validation is not None:
+            models[name] = ItemRewards(predictions.judged_rewards, validation[name].judged_rewards)
+    if rewards_alone and validation is not None:
+        notes.append(
+            f"{', '.join(rewards_alone)}: one number for a text (scalar reward models, and DPRMs trained on pairs "
+            "alone). Which distribution goes with which number is read out by a multinomial logit, fitted on the "
+            "validation votes. To be fair, compare it with the recalibrated rows, which the same votes have helped."
+        )
+    elif rewards_alone:
+        notes.append(
+            f"{', '.join(rewards_alone)}: one number for a text (scalar reward models, and DPRMs trained on pairs "
+            "alone), so left out where distributions are judged. With validation votes (`--validation_split`) a "
+            "distribution is read out of the number."
+        )
+    return models
+
+
+def _has_distributions(predictions: ScoredRows) -> bool:
+    """Whether category probabilities mean something: not without votes on categories in training."""
+    return isinstance(predictions, CheckpointPredictions) and predictions.config.anchored
 
 
 def _single_votes(judgments, dataset, rows, sides, categories) -> SingleVotes:
@@ -208,14 +238,18 @@ def _pairs(scored, dataset, validation, cluster_column, resampling, notes) -> Pa
         validation_pairs = _judged_pairs(next(iter(validation.values())), None)
     models = {
         name: PairPredictions(
-            predictions.predictions["rewards"][predictions.pairs].astype(np.float64),
-            predictions.config.bradley_terry_scale,
-            None if validation_pairs is None else validation[name].predictions["rewards"][validation[name].pairs],
+            predictions.pair_rewards,
+            predictions.config.bradley_terry_scale if isinstance(predictions, CheckpointPredictions) else 1.0,
+            None if validation_pairs is None else validation[name].pair_rewards,
             _three_way_probs(predictions),
         )
         for name, predictions in scored.items()
     }
-    unanchored = [name for name, predictions in scored.items() if not predictions.config.anchored]
+    unanchored = [
+        name
+        for name, predictions in scored.items()
+        if isinstance(predictions, CheckpointPredictions) and not predictions.config.anchored
+    ]
     if unanchored:
         notes.append(
             f"Trained on pairs alone: {', '.join(unanchored)}. What pairs have of two draws from the distributions "
@@ -226,13 +260,15 @@ def _pairs(scored, dataset, validation, cluster_column, resampling, notes) -> Pa
     return pair_report(models, _judged_pairs(first, clusters), validation_pairs, resampling)
 
 
-def _three_way_probs(predictions: CheckpointPredictions) -> np.ndarray:
-    """Of chosen, tie, rejected, by two independent draws from the distributions."""
-    probs = softmax(predictions.predictions["category_logits"][predictions.pairs].astype(np.float64), axis=-1)
+def _three_way_probs(predictions: ScoredRows) -> np.ndarray | None:
+    """Of chosen, tie, rejected, by two independent draws from the distributions, where there are any."""
+    if not isinstance(predictions, CheckpointPredictions):
+        return None
+    probs = predictions.pair_category_probs
     return win_tie_probs(probs[:, 0], probs[:, 1], predictions.config.category_rewards)
 
 
-def _judged_pairs(predictions: CheckpointPredictions, clusters) -> JudgedPairs:
+def _judged_pairs(predictions: ScoredRows, clusters) -> JudgedPairs:
     pairs = predictions.pairs
     return JudgedPairs(
         predictions.labels["chosen_vote_share"][pairs].astype(np.float64),

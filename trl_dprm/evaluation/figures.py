@@ -16,8 +16,7 @@ from ..metrics.model_plots import (
 )
 from .data_report import EvaluationReport
 from .item_report import ItemReport
-from .pair_report import PairReport
-from .tables import column_name
+from .pair_report import PairNumbers, PairReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +27,8 @@ _CAPTIONS = {
         "Reliability",
         "Of the votes on items where a model gave a category 30 %, are 30 % for it? Ten bins that hold equally many "
         "votes; the area of a point shows how many. On the dashed line a model is calibrated, below it, it promises "
-        "more than the votes hold.",
+        "more than the votes hold. Shaded are intervals of each bin by itself: of ten bins, one off the line now and "
+        "then is chance.",
     ),
     "contested": (
         "Contested items",
@@ -43,15 +43,18 @@ _CAPTIONS = {
     ),
     "groups": (
         "Groups by {variable}",
-        "Left: what the model promises beyond what the group finds; at 0 it is calibrated on average for the group. "
-        "Right: nats per vote of the group; the bar is what the group's own best constant would cost. One prediction "
-        "for all cannot be right for groups that see things differently.",
+        "Left: what the model promises beyond what the group finds; at 0 it is right on average for the group. "
+        "Middle: calibration error by the group's own votes, without what chance adds; 0 is best. Right: nats per "
+        "vote of the group; the bar is what the group's own best constant would cost. One prediction for all cannot "
+        "be right for groups that see things differently.",
     ),
     "votes": (
         "With some votes of the item",
         "Scores of the posterior mean after some votes of the item, judged on its other votes, over every way to "
         "choose them. The model is the prior, worth its prior strength; “votes only” has the table's prior, the same "
-        "for every item. Lower is better.",
+        "for every item. Lower is better. Shaded are intervals over other items, for this panel of annotators. "
+        "Whether a model is ahead of votes alone is said by the paired differences in the tables, not by shades that "
+        "overlap.",
     ),
     "pairs": (
         "Pairs",
@@ -99,7 +102,8 @@ def _item_figures(report: ItemReport) -> Iterator[tuple[str, ReportFigure]]:
     dashed = {name for name, model in shown.items() if model.temperature is not None}
     counts, names = report.items.target_counts, report.items.categories.names
     rewards, _, cost = report.items.geometry
-    yield "reliability", _captioned("reliability", plot_reliabilities(models, counts, names, dashed))
+    intervals = {name: model.reliability for name, model in shown.items()}
+    yield "reliability", _captioned("reliability", plot_reliabilities(models, counts, names, dashed, intervals))
     rows = contested_items(counts, cost)
     if len(rows):
         chosen = {name: probs[rows] for name, probs in models.items()}
@@ -134,9 +138,14 @@ def _shown(models) -> dict:
     """The models that figures show, by what they are called."""
     raw = {model.name: model for model in models}
     if len(raw) == 1:
-        return {column_name(model): model for model in models}
-    as_they_are = [model for model in models if column_name(model) == model.name]
-    return {model.name: model for model in as_they_are[: len(MODEL_COLOURS)]}
+        return {model.title: model for model in models}
+    as_given = [model for model in models if not _is_refit(model)]
+    return {model.title: model for model in as_given[: len(MODEL_COLOURS)]}
+
+
+def _is_refit(model) -> bool:
+    """Whether it stands behind the same model as it was given."""
+    return model.refitted if isinstance(model, PairNumbers) else model.temperature is not None
 
 
 def item_name(report: ItemReport, row: int) -> str:

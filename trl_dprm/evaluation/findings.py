@@ -1,17 +1,33 @@
 """What a report says, in sentences: only what its numbers bear, with the interval or the chance level beside it."""
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..metrics import MeanInterval, PairedDifference
 from .attainable import POOLED
 from .data_report import EvaluationReport
 from .intervals import PANEL
 from .item_report import ItemReport, ModelNumbers
-from .pair_report import OTHER_PAIRS, PairReport
-from .tables import column_name, group_interval_over, number_text
+from .pair_report import OTHER_PAIRS, PairNumbers, PairReport
+from .table import number_text
+from .tables import fitted_first, group_interval_over
+from .trainings import OTHER_TRAININGS, MethodNumbers, over_trainings
 
 _HARDLY = 0.01  # of the range of rewards
+
+
+def report_findings(report: EvaluationReport) -> list[str]:
+    """Every sentence that a report bears, for the page and the model card.
+
+    Args:
+        report ([`~trl_dprm.evaluation.data_report.EvaluationReport`]): what was found.
+    """
+    found = [] if report.items is None else item_findings(report.items)
+    found += [] if report.pairs is None else pair_findings(report.pairs)
+    return found + training_findings(report)
 
 
 def item_findings(report: ItemReport) -> list[str]:
@@ -24,7 +40,7 @@ def item_findings(report: ItemReport) -> list[str]:
     found = [_against_constant(report, first), _against_attainable(report, first), _calibration(first)]
     found += [_collapsed(report, model) for model in report.models if model.temperature is None]
     found += [_above_ceiling(model) for model in report.models if model.temperature is None]
-    found += [_difference(first.name, model) for model in report.models[1:] if model.temperature is None]
+    found += [_difference(report, model) for model in report.models[1:] if model.temperature is None]
     found += [_temperature(model) for model in report.models if model.temperature is not None]
     found += [_worst_group(first, variable) for variable in first.groups]
     found.append(_votes(report, first))
@@ -48,7 +64,21 @@ def pair_findings(report: PairReport) -> list[str]:
     for model in report.models[1:]:
         difference = model.differences.get("pair_log_loss")
         if difference is not None:
-            found.append(f"A vote costs {column_name(model)} {_comparison(difference, 'nats', first.name)}.")
+            found.append(_cost(model, difference, first))
+    return found
+
+
+def training_findings(report: EvaluationReport) -> list[str]:
+    """Sentences on methods with several trainings: is a difference more than one between seeds?
+
+    Args:
+        report ([`~trl_dprm.evaluation.data_report.EvaluationReport`]): what was found.
+    """
+    found = []
+    for part, name in ((report.items, "nats_per_vote"), (report.pairs, "pair_log_loss")):
+        for method in () if part is None else over_trainings(part.models, report.methods, part.level):
+            if name in method.differences:
+                found.append(_over_trainings(method, method.differences[name], " on a pair" * (part is report.pairs)))
     return found
 
 
@@ -60,19 +90,14 @@ def intervals_sentence(report: EvaluationReport) -> str:
     """
     parts = []
     if report.items is not None:
-        names = dict.fromkeys(
-            name
-            for model in report.items.models
-            for name, interval in model.intervals.items()
-            if interval.over != report.items.interval_over
-        )
         parts.append(report.items.interval_over)
-        names |= _groups_elsewhere(report.items)
-        parts += [f"those of {' and '.join(names)} over {PANEL}"] if names else []
+        elsewhere = _intervals_elsewhere(report.items).items()
+        parts += [f"those of {_listed(names)} over {over}" for over, names in elsewhere]
     if report.pairs is not None:
         parts.append(f"those of pairs over {OTHER_PAIRS}" if parts else OTHER_PAIRS)
     if not parts:
         return ""
+    parts += [f"means over trainings speak of {OTHER_TRAININGS}"] if report.methods else []
     return f"Square brackets hold {100 * (report.items or report.pairs).level:g} % intervals over {'; '.join(parts)}."
 
 
@@ -90,14 +115,23 @@ def report_notes(report: EvaluationReport) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _groups_elsewhere(report: ItemReport) -> dict[str, None]:
-    """The group tables whose intervals speak of something else than the others do."""
-    variables = report.models[0].groups.items()
-    return {
-        f"groups by {variable}": None
-        for variable, groups in variables
-        if {group_interval_over(row) for row in groups.groups} - {report.interval_over}
-    }
+def _intervals_elsewhere(report: ItemReport) -> dict[str, list[str]]:
+    """What intervals speak of something else than the others do, by what they speak of."""
+    found = [(interval.over, name) for model in report.models for name, interval in model.intervals.items()]
+    if report.votes_only is not None or report.models[0].votes_curve is not None:
+        found.append((PANEL, "the item's own votes"))
+    for variable, groups in report.models[0].groups.items():
+        found += [(group_interval_over(row), f"groups by {variable}") for row in groups.groups]
+    elsewhere = {}
+    for over, name in dict.fromkeys(found):
+        if over != report.interval_over:
+            elsewhere.setdefault(over, []).append(name)
+    return elsewhere
+
+
+def _over_trainings(method: MethodNumbers, difference: MeanInterval, on: str) -> str:
+    costs = f"Over {method.num_trainings} trainings each, a vote{on} costs {method.name},"
+    return _compared(costs, difference, "the first method", "trainings")
 
 
 def _against_constant(report: ItemReport, model: ModelNumbers) -> str:
@@ -111,8 +145,9 @@ def _against_constant(report: ItemReport, model: ModelNumbers) -> str:
     if difference is None:
         return f"{cost}, {'less' if nats < constant else 'no less'} than {best}; the difference has no interval here."
     if difference.low <= 0 <= difference.high:
-        return f"{cost}, which these votes cannot tell from {best} (difference {_of_difference(difference)})."
-    return f"{cost}, {_distance(difference)} {'less' if difference.difference < 0 else 'more'} than {best}."
+        told = _with_interval(difference.difference, difference)
+        return f"{cost}, which these votes cannot tell from {best} (difference {told})."
+    return f"{cost}, {_distance(*difference[:3])} {'less' if difference.difference < 0 else 'more'} than {best}."
 
 
 def _against_attainable(report: ItemReport, model: ModelNumbers) -> str:
@@ -173,34 +208,48 @@ def _above_ceiling(model: ModelNumbers) -> str:
     )
 
 
-def _difference(first: str, model: ModelNumbers) -> str:
-    difference = model.differences.get("nats_per_vote")
-    return "" if difference is None else f"A vote costs {column_name(model)} {_comparison(difference, 'nats', first)}."
+def _difference(report: ItemReport, model: ModelNumbers) -> str:
+    """A model as it is against the first as it is; rewards that were read out against the first one recalibrated."""
+    first, differences = report.models[0], model.differences
+    if model.read_out:
+        first, differences = fitted_first(report), model.fitted_differences
+    difference = differences.get("nats_per_vote")
+    if difference is None:
+        return ""
+    return _cost(model, difference, first)
 
 
-def _comparison(difference, unit: str, first: str) -> str:
-    """How a score differs from the first model's; lower is better."""
-    if difference.low <= 0 <= difference.high:
-        return f"{unit} that these votes cannot tell from {first}'s (difference {_of_difference(difference)})"
-    return f"{_distance(difference)} {unit} {'less' if difference.difference < 0 else 'more'} than {first}"
+def _cost(model: ModelNumbers | PairNumbers, difference: PairedDifference, first: ModelNumbers | PairNumbers) -> str:
+    """How the nats of a vote differ from those that it costs another model."""
+    who = model.title + "," * model.is_fitted  # "bt, read out,"
+    return _compared(f"A vote costs {who}", difference, first.title, "votes")
 
 
-def _of_difference(difference) -> str:
-    return _with_interval(difference.difference, difference)
+def _compared(costs: str, difference: PairedDifference | MeanInterval, other: str, what: str) -> str:
+    """Nats above or below another's, if these `what` can tell them apart."""
+    value, low, high = difference[:3]
+    if low <= 0 <= high:
+        told = _with_interval(value, MeanInterval(value, low, high))
+        return f"{costs} nats that these {what} cannot tell from {other}'s (difference {told})."
+    return f"{costs} {_distance(value, low, high)} nats {'less' if value < 0 else 'more'} than {other}."
 
 
-def _distance(difference) -> str:
+def _distance(value: float, low: float, high: float) -> str:
     """A difference without its sign; its interval is on one side of 0."""
-    low, high = sorted((abs(difference.low), abs(difference.high)))
-    return f"{number_text(abs(difference.difference))} [{number_text(low)}, {number_text(high)}]"
+    low, high = sorted((abs(low), abs(high)))
+    return f"{number_text(abs(value))} [{number_text(low)}, {number_text(high)}]"
 
 
 def _temperature(model: ModelNumbers) -> str:
     nats = _with_interval(model.metrics["nats_per_vote"], model.intervals.get("nats_per_vote"))
+    interval = model.intervals.get("temperature")
     direction = "above 1: flatter than it was" if model.temperature > 1 else "below 1: sharper than it was"
+    if interval is not None and interval.low <= 1 <= interval.high:
+        direction = "not told from 1"
+    temperature = _with_interval(model.temperature, interval)
     return (
-        f"The temperature that the validation votes give {model.name} is {number_text(model.temperature)} "
-        f"({direction}); recalibrated, a vote costs it {nats} nats."
+        f"The temperature that the validation votes give {model.name} is {temperature} ({direction}); recalibrated, a "
+        f"vote costs it {nats} nats."
     )
 
 
@@ -227,21 +276,41 @@ def _worst_group(model: ModelNumbers, variable: str) -> str:
 
 
 def _votes(report: ItemReport, model: ModelNumbers) -> str:
-    """How many votes of an item say as much as the model does without any."""
-    if model.votes_curve is None or report.votes_only is None:
+    """How many votes of an item say as much as the model does without any: what paired intervals bear, step by step.
+
+    From no vote upwards, and from the most votes downwards, until an interval holds 0: in an order that was fixed
+    beforehand several looks are no more often wrong than one.
+    """
+    if model.ahead_of_votes is None:
         return ""
-    name = "unbiased_brier_score"
-    unaided, curve = model.votes_curve.scores[name][0], report.votes_only
-    enough = [step for step, value in zip(curve.num_votes, curve.scores[name], strict=True) if value <= unaided]
-    if enough:
-        return (
-            f"In squared distance to the truth, {enough[0]} votes of an item say as much as {model.name} without any "
-            "(point estimates, no intervals)."
-        )
+    found = model.ahead_of_votes
+    steps = list(zip(found.num_votes, found.differences["unbiased_brier_score"], strict=True))
+    ahead = list(itertools.takewhile(lambda step: step[1].high < 0, steps))
+    behind = list(itertools.takewhile(lambda step: step[1].low > 0, reversed(steps)))
+    between = [step for step in steps if not (step[1].high < 0 or step[1].low > 0)]
+    told = [f"ahead of {_of_votes(*ahead[-1])}"] if ahead else []
+    if len(ahead) == len(steps):
+        told[0] += ", the most that can be tried here"
+    told += [f"not told from {_listed([_of_votes(*step) for step in between], 'or')}"] if between else []
+    told += [f"behind {_of_votes(*behind[-1])}"] if behind else []
+    if not told:
+        return ""
     return (
-        f"In squared distance to the truth, {model.name} without a vote of the item scores better than the estimate "
-        f"from {curve.num_votes[-1]} votes alone, the most that can be tried here (point estimates, no intervals)."
+        f"In squared distance to the truth, {model.name} without a vote of the item is {_listed(told)}; over {PANEL}."
     )
+
+
+def _of_votes(number: int, difference: MeanInterval) -> str:
+    """The estimate from votes alone, and how far the model is from it."""
+    votes = f"{number} vote{'s' * (number != 1)} alone" if number else "one prior for all items"
+    if not math.isfinite(difference.low):
+        return f"{votes} (difference {number_text(difference.mean)}, no interval)"
+    return f"{votes} (difference {_with_interval(difference.mean, difference)})"
+
+
+def _listed(parts: Sequence[str], last: str = "and") -> str:
+    """In a sentence."""
+    return f" {last} ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _with_interval(value: float, interval) -> str:

@@ -8,7 +8,9 @@ import numpy as np
 
 from ..metrics import DISTRIBUTION_METRICS, PairedDifference, item_scores, mean_interval, paired_difference
 from ..metrics.crossed_bootstrap import crossed_interval, crossed_paired_difference
+from ..metrics.debiased_calibration import signed_calibration_error
 from ..metrics.disagreement import both_disagreements, concordance_at_equal_votes
+from ..metrics.reliability_intervals import ReliabilityPoints, reliability_points
 from ..metrics.resampled_report import (
     RESAMPLED_METRICS,
     ResampledReport,
@@ -140,6 +142,7 @@ def metric_intervals(
     for name, draws in zip(RESAMPLED_METRICS, drawn.T, strict=True):
         ends = recentred_interval(values.get(name, np.nan), draws, resampling.level)
         intervals[name] = None if ends is None else Interval(*_within(name, ends), over)
+    intervals["debiased_calibration_error"] = _debiased_interval(values, drawn, category_probs, items, resampling)
     if items.categories.positions is None:
         scores = item_scores(category_probs, items.target_probs, *items.geometry)["wasserstein_distance"]
         intervals["wasserstein_distance"] = _mean_over_items(scores, items.vote_weight, items, resampling)
@@ -222,6 +225,45 @@ def differences(
         return {}
     finite = [name for name in LINEAR_METRICS if np.isfinite(scores[name]).all() and np.isfinite(baseline[name]).all()]
     return {name: compare(scores[name], baseline[name], *ids, *_how(resampling)) for name in finite}
+
+
+def _debiased_interval(
+    values: Mapping[str, float],
+    drawn: np.ndarray,
+    category_probs: np.ndarray,
+    items: JudgedItems,
+    resampling: Resampling,
+) -> Interval | None:
+    """Of the error with its sign, cut off at 0 and reaching to the error itself."""
+    value = values.get("debiased_calibration_error", np.nan)
+    if not np.isfinite(value):
+        return None
+    signed = signed_calibration_error(category_probs, items.target_probs, items.vote_weight)
+    draws = drawn[:, RESAMPLED_METRICS.index("signed_calibration_error")]
+    ends = recentred_interval(signed, draws, resampling.level)
+    if ends is None:
+        return None
+    within = _within("debiased_calibration_error", (min(ends[0], value), max(ends[1], value)))
+    return Interval(*within, CROSSED if can_cross(items) else PANEL)
+
+
+def reliability_with_intervals(
+    category_probs: np.ndarray, items: JudgedItems, resampling: Resampling
+) -> list[ReliabilityPoints]:
+    """Of each category the points of its reliability curve, with intervals.
+
+    Args:
+        category_probs (`np.ndarray` of shape `(N, K)`): prediction.
+        items ([`JudgedItems`]): N of them.
+        resampling ([`Resampling`]): how.
+    """
+    votes, how = items.single_votes, _how(resampling)
+    if can_cross(items):
+        judgments = votes.item, votes.category, votes.annotator, votes.weight
+    else:
+        rows, columns = np.nonzero(items.target_counts)
+        judgments = rows, columns, None, items.target_counts[rows, columns]
+    return reliability_points(category_probs, items.target_counts, *judgments, items.clusters, *how)
 
 
 def _draws(items: JudgedItems, resampling: Resampling) -> Iterator[VoteDraw]:

@@ -8,17 +8,19 @@ from numpy.typing import ArrayLike
 
 from ..losses import is_negative_type
 from ..metrics import PairedDifference, best_constant, best_constant_metrics, distribution_metrics
-from ..metrics.arrays import distribution_table, matching_distributions
+from ..metrics.arrays import matching_distributions
 from ..metrics.attainable_nats import AttainableNats
 from ..metrics.calibrated_level import CalibratedLevel, category_calibration_errors_if_calibrated
 from ..metrics.disagreement import Concordance, disagreement_concordance
 from ..metrics.group_report import GroupReport, group_report
-from ..metrics.held_out_votes import VotesCurve, curve_items, held_out_votes_curve, votes_only_curve
+from ..metrics.held_out_votes import VotesCurve
+from ..metrics.reliability_intervals import ReliabilityPoints
 from ..metrics.sharpness import SharpnessComparison, compare_sharpness
 from ..metrics.vote_pairs import has_pairs
 from ..metrics.vote_share_coverage import VoteShareCoverage, vote_share_coverage
-from ..preferences import fit_model_prior_strength
+from ..metrics.votes_curve_intervals import AheadOfVotes
 from .attainable import POOLED, attainable_bracket
+from .fitted_intervals import fitted_intervals
 from .intervals import (
     CROSSED,
     PANEL,
@@ -31,28 +33,13 @@ from .intervals import (
     drawn_metrics,
     few_clusters_note,
     metric_intervals,
+    reliability_with_intervals,
 )
 from .judged_items import JudgedItems, SingleVotes
-from .recalibration import recalibrated
+from .own_votes import OwnVotes
+from .subjects import Firsts, ItemPredictions, ItemRewards, Subject, model_title, subjects_of
 
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class ItemPredictions:
-    """What one model says of the items of a report.
-
-    Args:
-        category_probs (array of shape `(N, K)`): prediction for each item, rows sum to 1.
-        prior_strength (`float`, *optional*): how many annotators the model is worth (`DPRMConfig.prior_strength`).
-            Where validation votes are given it is fitted on them instead.
-        validation_probs (array of shape `(M, K)`, *optional*): prediction for each validation item: a temperature and
-            the prior strength are fitted on their votes.
-    """
-
-    category_probs: ArrayLike
-    prior_strength: float | None = None
-    validation_probs: ArrayLike | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +50,16 @@ class ModelNumbers:
         name (`str`): of the model.
         temperature (`float`, *optional*): what the logits are divided by, fitted on validation votes; `None` for the
             model as it is.
+        read_out (`bool`): whether its distributions were read out of rewards, by validation votes.
         category_probs (`np.ndarray` of shape `(N, K)`): what was judged.
         metrics (`dict[str, float]`): as [`~trl_dprm.metrics.distribution_metrics`].
         intervals (`dict` of [`Interval`]): of `metrics`, by their names, and of `predicted_disagreement`,
-            `observed_disagreement` (`pair_cost` of the sharpness), `contested_concordance` and `interval_coverage`;
-            what is not defined, or infinite, has none.
+            `observed_disagreement` (`pair_cost` of the sharpness), `contested_concordance` and `interval_coverage`,
+            and of the `temperature` and `prior_strength` that were fitted on validation votes; what is not defined, or
+            infinite, has none.
         differences (`dict`): by metric what the model's scores are minus those of the first model.
+        fitted_differences (`dict`): of what was fitted on validation votes, recalibrated or read out, the same against
+            the first model with the same help.
         constant_differences (`dict`): the same against the best constant, for the metrics of which that is the mean
             of the votes that chose it.
         sharpness (*optional*): predicted beside observed disagreement; `None` without two votes on an item.
@@ -79,14 +70,19 @@ class ModelNumbers:
         prior_strength (`float`, *optional*), prior_strength_source (`str`): how many annotators it is worth.
         coverage (*optional*): of 90 % intervals for vote shares.
         votes_curve ([`VotesCurve`], *optional*): with 0, 1, 2, … votes of the item beside the model.
+        ahead_of_votes ([`AheadOfVotes`], *optional*): the model without a vote, minus the estimate from 0, 1, 2, …
+            votes alone, on the same items.
+        reliability (`list` of [`ReliabilityPoints`]): for each category the curve, with intervals.
     """
 
     name: str
     temperature: float | None
+    read_out: bool
     category_probs: np.ndarray
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     differences: dict[str, PairedDifference]
+    fitted_differences: dict[str, PairedDifference]
     constant_differences: dict[str, PairedDifference]
     sharpness: SharpnessComparison | None
     if_calibrated: CalibratedLevel
@@ -96,6 +92,18 @@ class ModelNumbers:
     prior_strength_source: str
     coverage: VoteShareCoverage | None
     votes_curve: VotesCurve | None
+    ahead_of_votes: AheadOfVotes | None
+    reliability: list[ReliabilityPoints]
+
+    @property
+    def title(self) -> str:
+        """What sentences, tables and figures call it."""
+        return model_title(self.name, self.temperature, self.read_out)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether validation votes have had a say in the distributions."""
+        return self.read_out or self.temperature is not None
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ class ItemReport:
 
 
 def item_report(
-    models: Mapping[str, ItemPredictions | ArrayLike],
+    models: Mapping[str, ItemPredictions | ItemRewards | ArrayLike],
     items: JudgedItems,
     validation_counts: ArrayLike | None = None,
     reference_counts: ArrayLike | None = None,
@@ -137,8 +145,8 @@ def item_report(
     """Judge models by the votes on the same items.
 
     Args:
-        models (`dict` by name of [`ItemPredictions`], or of arrays of shape `(N, K)`): the first is what the others
-            are compared with.
+        models (`dict` by name of [`ItemPredictions`], of arrays of shape `(N, K)`, or of [`ItemRewards`]): the first
+            is what the others are compared with.
         items ([`JudgedItems`]): held-out items, which no model has seen.
         validation_counts (array of shape `(M, K)`, *optional*): votes on the validation items: whatever is fitted
             after training (a temperature, the prior strength) is fitted on these.
@@ -151,7 +159,8 @@ def item_report(
         [`ItemReport`].
 
     Raises:
-        ValueError: no model, predictions that are no distributions or of other shapes than the votes.
+        ValueError: no model, predictions that are no distributions or of other shapes than the votes, and rewards
+            without validation votes.
 
     Example:
 
@@ -163,18 +172,11 @@ def item_report(
     """
     if not models:
         raise ValueError("models is empty; give the predictions of at least one model by its name")
-    given = {
-        name: predictions if isinstance(predictions, ItemPredictions) else ItemPredictions(predictions)
-        for name, predictions in models.items()
-    }
-    subjects = [
-        subject for name, predictions in given.items() for subject in _subjects(name, predictions, validation_counts)
-    ]
-    first = distribution_table("category_probs", subjects[0].category_probs)
-    chosen, steps = curve_items(items.target_counts)
+    subjects = subjects_of(models, validation_counts)
+    firsts = Firsts.of(subjects)
     reference, reference_name = _reference(items, validation_counts, reference_counts)
     constant = np.tile(best_constant(*_shares_and_votes(reference), "nats_per_vote"), (len(items), 1))
-    crossed, cost = can_cross(items), items.categories.cost_matrix
+    own_votes, crossed = OwnVotes.of(items, reference, resampling), can_cross(items)
     drawn = drawn_metrics([_checked(subject, items) for subject in subjects], items, resampling)
     attainable, prior = None, POOLED
     if has_pairs(items.target_counts).any():
@@ -182,7 +184,7 @@ def item_report(
     return ItemReport(
         items=items,
         models=[
-            _numbers(subject, draws, first, constant, items, chosen, steps, resampling)
+            _numbers(subject, draws, firsts, constant, items, own_votes, validation_counts, resampling)
             for subject, draws in zip(subjects, drawn, strict=True)
         ],
         constants=best_constant_metrics(
@@ -191,50 +193,19 @@ def item_report(
         constants_from=reference_name,
         attainable=attainable,
         attainable_prior=prior,
-        votes_only=votes_only_curve(reference, items.target_counts[chosen], cost, steps) if steps else None,
+        votes_only=own_votes.votes_only_curve(),
         interval_over=CROSSED if crossed else PANEL,
         level=resampling.level,
-        notes=_notes(items, validation_counts, chosen, steps, crossed),
+        notes=_notes(items, validation_counts, own_votes, crossed),
     )
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """A model, raw or recalibrated, before it is measured."""
-
-    name: str
-    temperature: float | None
-    category_probs: np.ndarray
-    prior_strength: float | None
-    prior_strength_source: str
-    validation_probs: np.ndarray | None = None
-
-    @property
-    def title(self) -> str:
-        """What sentences call it."""
-        return self.name if self.temperature is None else f"{self.name}, recalibrated"
-
-
-def _subjects(name: str, predictions: ItemPredictions, validation_counts: ArrayLike | None) -> list[_Subject]:
-    """The model as it is and, where there are validation votes, with a temperature fitted on them."""
-    probs = np.asarray(predictions.category_probs, dtype=np.float64)
-    if validation_counts is None or predictions.validation_probs is None:
-        source = "stored with the model" if predictions.prior_strength is not None else "not known"
-        return [_Subject(name, None, probs, predictions.prior_strength, source)]
-    validation = np.asarray(predictions.validation_probs, dtype=np.float64)
-    after, validation_after, temperature = recalibrated(probs, validation, validation_counts)
-    return [
-        _Subject(name, None, probs, *_fitted_strength(validation, validation_counts), validation),
-        _Subject(name, temperature, after, *_fitted_strength(validation_after, validation_counts), validation_after),
-    ]
-
-
-def _checked(subject: _Subject, items: JudgedItems) -> np.ndarray:
+def _checked(subject: Subject, items: JudgedItems) -> np.ndarray:
     return matching_distributions(subject.category_probs, items.target_probs)[0]
 
 
 def _attainable(
-    subjects: Sequence[_Subject], items: JudgedItems, validation_counts: ArrayLike | None
+    subjects: Sequence[Subject], items: JudgedItems, validation_counts: ArrayLike | None
 ) -> tuple[AttainableNats, str]:
     """The bracket of what can be attained, with the prior that the validation votes choose."""
     judged = {subject.title: subject.category_probs for subject in subjects}
@@ -244,46 +215,36 @@ def _attainable(
     return attainable_bracket(judged, validation, items.target_counts, validation_counts)
 
 
-def _fitted_strength(validation_probs: np.ndarray, validation_counts: ArrayLike) -> tuple[float | None, str]:
-    """How many annotators the model is worth by the validation votes, `None` where these cannot tell."""
-    try:
-        estimate = fit_model_prior_strength(validation_probs, validation_counts)
-    except ValueError as error:
-        return None, f"not known: {error}"
-    if estimate.boundary is not None:
-        return None, f"the validation votes put it at {estimate.boundary}"
-    return estimate.prior_strength, "fitted on validation votes"
-
-
 def _numbers(
-    subject: _Subject,
+    subject: Subject,
     drawn: np.ndarray | None,
-    first: np.ndarray,
+    firsts: Firsts,
     constant: np.ndarray,
     items: JudgedItems,
-    chosen: np.ndarray,
-    steps: Sequence[int],
+    own_votes: OwnVotes,
+    validation_counts: ArrayLike | None,
     resampling: Resampling,
 ) -> ModelNumbers:
     """Everything about one model."""
     probs, targets = matching_distributions(subject.category_probs, items.target_probs)
     metrics = distribution_metrics(probs, targets, items.vote_weight, *items.geometry)
-    counts, categories, strength = items.target_counts, items.categories, subject.prior_strength
-    whole = _whole(items)
-    curve = coverage = None
+    counts, strength = items.target_counts, subject.prior_strength
+    whole, coverage = _whole(items), None
     if strength is not None and whole.any():
         coverage = vote_share_coverage(probs[whole], counts[whole].round(), strength)
-    if strength is not None and steps:
-        curve = held_out_votes_curve(probs[chosen], counts[chosen], strength, categories.cost_matrix, steps)
+    curve, ahead = own_votes.of_model(probs, strength)
     several = has_pairs(counts).any()
-    sharpness = compare_sharpness(probs, counts, categories.rewards, items.geometry[2]) if several else None
+    sharpness = compare_sharpness(probs, counts, items.geometry[0], items.geometry[2]) if several else None
+    fitted = fitted_intervals(subject.temperature, strength, subject.validation_probs, validation_counts, resampling)
     return ModelNumbers(
         name=subject.name,
         temperature=subject.temperature,
+        read_out=subject.read_out,
         category_probs=probs,
         metrics=metrics,
-        intervals=_intervals(metrics, sharpness, coverage, drawn, probs, items, resampling),
-        differences={} if probs is first or (probs == first).all() else differences(probs, first, items, resampling),
+        intervals=_intervals(metrics, sharpness, coverage, drawn, probs, items, resampling) | fitted,
+        differences=_from_first(probs, firsts.raw, items, resampling),
+        fitted_differences=_from_first(probs, firsts.fitted if subject.is_fitted else None, items, resampling),
         constant_differences=_from_constant(probs, constant, items, resampling),
         sharpness=sharpness,
         if_calibrated=category_calibration_errors_if_calibrated(
@@ -295,6 +256,8 @@ def _numbers(
         prior_strength_source=subject.prior_strength_source,
         coverage=coverage,
         votes_curve=curve,
+        ahead_of_votes=ahead,
+        reliability=reliability_with_intervals(probs, items, resampling),
     )
 
 
@@ -317,6 +280,13 @@ def _intervals(
     if coverage is not None:
         intervals["interval_coverage"] = coverage_interval(coverage, _whole(items), items, resampling)
     return {name: interval for name, interval in intervals.items() if interval is not None}
+
+
+def _from_first(
+    probs: np.ndarray, first: np.ndarray | None, items: JudgedItems, resampling: Resampling
+) -> dict[str, PairedDifference]:
+    """Nothing where there is nothing to compare with, or it is the same."""
+    return {} if first is None or (probs == first).all() else differences(probs, first, items, resampling)
 
 
 def _from_constant(
@@ -386,7 +356,7 @@ def _made_of(votes: SingleVotes, target_counts: np.ndarray) -> bool:
     return np.allclose(counts, target_counts, atol=_ROUNDING)
 
 
-def _notes(items, validation_counts, chosen, steps, crossed) -> list[str]:
+def _notes(items, validation_counts, own_votes, crossed) -> list[str]:
     """What the numbers do not say of themselves."""
     notes = few_clusters_note(items.clusters)
     if not crossed:
@@ -409,10 +379,11 @@ def _notes(items, validation_counts, chosen, steps, crossed) -> list[str]:
         )
     if not has_pairs(items.target_counts).any():
         notes.append("No item has two votes, so nothing can be said about disagreement within an item.")
-    elif steps:
-        left_out = len(items) - int(chosen.sum())
+    elif own_votes.steps:
+        number = int(own_votes.chosen.sum())
+        left_out = len(items) - number
         notes.append(
-            f"The curve of votes is drawn on the {int(chosen.sum())} items with more than {steps[-1]} whole votes"
+            f"The curve of votes is drawn on the {number} items with more than {own_votes.steps[-1]} whole votes"
             + (f"; {left_out} others have fewer, or fractions." if left_out else ".")
         )
     return notes

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 
-import numpy as np
-
+from .counts import report_counts
 from .data_report import EvaluationReport
 from .figures import report_figures
-from .findings import intervals_sentence, item_findings, pair_findings, report_notes
-from .item_report import ItemReport
+from .findings import intervals_sentence, report_findings, report_notes
 from .svg import inline_svg
-from .tables import Cell, Table, cell_text, report_tables
+from .table import Cell, Table, cell_text
+from .tables import report_tables
 
+_FIRST = 3  # scores, and what they are compared with
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -32,8 +32,8 @@ def report_page(report: EvaluationReport, title: str) -> str:
     """
     tables = report_tables(report)
     sections = [_findings(report), _notes(report)]
-    sections += [_section(tables[:2], "Scores", _glossary(tables))] if tables else []
-    sections += [*_figures(report), _further_tables(tables[2:])]
+    sections += [_section(tables[:_FIRST], "Scores", _glossary(tables))] if tables else []
+    sections += [*_figures(report), _further_tables(tables[_FIRST:])]
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -49,31 +49,12 @@ def report_page(report: EvaluationReport, title: str) -> str:
 
 def _facts(report: EvaluationReport) -> str:
     """Counts of what was judged."""
-    models = len(report.metrics) or len({model.name for model in report.items.models})
-    facts = [(models, "model")]
-    if report.items is not None:
-        facts += _item_facts(report.items)
-    if report.pairs is not None:
-        facts.append((len(report.pairs.pairs), "pair"))
-    entries = "".join(f"<li><b>{value:,}</b><span>{_plural(name, value)}</span></li>" for value, name in facts)
+    entries = "".join(f"<li><b>{value:,}</b><span>{name}</span></li>" for value, name in report_counts(report))
     return f'<ul class="facts">{entries}</ul>'
 
 
-def _item_facts(report: ItemReport) -> list[tuple[int, str]]:
-    items = report.items
-    facts = [(len(items), "item"), (round(items.target_counts.sum()), "vote")]
-    if items.single_votes is not None:
-        facts.append((len(np.unique(items.single_votes.annotator)), "annotator"))
-    return facts
-
-
-def _plural(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}s"
-
-
 def _findings(report: EvaluationReport) -> str:
-    sentences = [] if report.items is None else item_findings(report.items)
-    sentences += [] if report.pairs is None else pair_findings(report.pairs)
+    sentences = report_findings(report)
     if not sentences:
         return "<section><h2>Nothing was judged</h2><p>No row has votes that fit these models.</p></section>"
     return f"<section><h2>What the numbers say</h2>{_list(sentences)}{_note(intervals_sentence(report))}</section>"

@@ -71,6 +71,16 @@ class PairNumbers:
     intervals: dict[str, Interval]
     differences: dict[str, PairedDifference]
 
+    @property
+    def title(self) -> str:
+        """What sentences, tables and figures call it."""
+        return f"{self.name}, κ fitted" if self.refitted else self.name
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether validation pairs have had a say in the probabilities."""
+        return self.refitted
+
 
 @dataclass(frozen=True)
 class PairReport:
@@ -167,12 +177,16 @@ def _notes(pairs: JudgedPairs) -> list[str]:
 def _refitted(name: str, predictions: PairPredictions, pairs: JudgedPairs, notes: list[str]) -> list[_Subject]:
     """With κ by the validation pairs; none, with a note, where these do not determine it."""
     chosen, rejected = np.asarray(predictions.validation_rewards, dtype=np.float64).T
+    unequal = (chosen != rejected) & (pairs.pair_weight > 0)
+    if not unequal.any():
+        notes.append(f"{name}: equal rewards in every validation pair, so κ was not fitted anew.")
+        return []
     link = fit_bradley_terry_scale(chosen, rejected, pairs.chosen_vote_share, pairs.pair_weight)
     if link.boundary is not None:
         notes.append(f"{name}: the validation pairs put κ at {link.boundary}, so it was not fitted anew.")
         return []
     davidson, probs, known = None, None, pairs.with_ties
-    if known.any():
+    if (unequal & known).any():
         davidson = fit_davidson(chosen[known], rejected[known], pairs.vote_counts[known])
         if davidson.boundaries:
             where = " and ".join(davidson.boundaries)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from .data_report import EvaluationReport
 from .findings import report_notes
 from .item_report import ItemReport, ModelNumbers
 from .pair_report import PairReport
-from .tables import column_name
+from .trainings import over_trainings
 
 
 def report_dict(report: EvaluationReport) -> dict:
@@ -25,6 +26,11 @@ def report_dict(report: EvaluationReport) -> dict:
         "items": None if report.items is None else _items(report.items),
         "pairs": None if report.pairs is None else _pairs(report.pairs),
         "notes": report_notes(report),
+        "trainings": {
+            part: _plain(over_trainings(found.models, report.methods, found.level))
+            for part, found in (("items", report.items), ("pairs", report.pairs))
+            if found is not None
+        },
     }
 
 
@@ -35,20 +41,22 @@ def _items(report: ItemReport) -> dict:
         "num_votes": _plain(report.items.target_counts.sum()),
         "num_annotators": None if votes is None else len(np.unique(votes.annotator)),
         "intervals": {"level": report.level, "over": report.interval_over},
-        "models": {column_name(model): _model(model) for model in report.models},
+        "models": {model.title: _model(model, report.items.categories.names) for model in report.models},
         "best_constants": {"chosen_on": report.constants_from, **_plain(report.constants)},
         "attainable_nats": report.attainable and {"prior": report.attainable_prior, **_plain(report.attainable)},
         "votes_only_curve": _plain(report.votes_only),
     }
 
 
-def _model(model: ModelNumbers) -> dict:
+def _model(model: ModelNumbers, category_names: Sequence[str]) -> dict:
     coverage = model.coverage
     return {
         "temperature": model.temperature,
+        "read_out": model.read_out,
         "metrics": _plain(model.metrics),
         "intervals": _plain(model.intervals),
         "differences_from_first": _plain(model.differences),
+        "differences_from_first_fitted": _plain(model.fitted_differences),
         "differences_from_best_constant": _plain(model.constant_differences),
         "expected_calibration_error_if_calibrated": _plain(model.if_calibrated),
         "contested": _plain(model.contested),
@@ -64,13 +72,15 @@ def _model(model: ModelNumbers) -> dict:
             "expected_by_category": _plain(coverage.expected),
         },
         "votes_curve": _plain(model.votes_curve),
+        "ahead_of_votes": _plain(model.ahead_of_votes),
+        "reliability": _plain(dict(zip(category_names, model.reliability, strict=True))),
         "groups": _plain(model.groups),
     }
 
 
 def _pairs(report: PairReport) -> dict:
     models = {
-        column_name(model): {
+        model.title: {
             "bradley_terry_scale": _plain(model.scale),
             "davidson": _plain(model.davidson),
             "metrics": _plain(model.metrics),

@@ -1,19 +1,23 @@
-"""The report's numbers as tables: one list of rows, printed as text, written as CSV, or drawn as HTML."""
+"""Which tables a report has, and what stands in them."""
 
-import csv
-import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from ..metrics import DISTRIBUTION_METRICS, GroupScores, MeanInterval, MetricDescription, PairedDifference
+from ..metrics.held_out_votes import VotesCurve
 from .attainable import POOLED
 from .data_report import EvaluationReport
 from .intervals import CROSSED, PANEL
 from .item_report import ItemReport, ModelNumbers
 from .pair_report import OTHER_PAIRS, PairNumbers, PairReport
 from .pair_scores import PAIR_REPORT_METRICS
+from .table import Cell, Table
+from .trainings import OTHER_TRAININGS, over_trainings
 
+_IF_FITTED = (
+    ". The interval of what was fitted on validation votes draws their items one by one, and is too narrow where "
+    "these belong together"
+)
 _FURTHER = {
     "error_if_calibrated": MetricDescription(
         "The expected calibration error that chance alone would give this model were it calibrated, and were votes "
@@ -32,7 +36,7 @@ _FURTHER = {
         "Expected cost between two draws from the predicted distribution", 0, math.inf, math.nan
     ),
     "observed_disagreement": MetricDescription("Mean cost between two annotators of an item", 0, math.inf, math.nan),
-    "prior_strength": MetricDescription("How many annotators the model is worth", 0, math.inf, math.nan),
+    "prior_strength": MetricDescription(f"How many annotators the model is worth{_IF_FITTED}", 0, math.inf, math.nan),
     "interval_coverage": MetricDescription(
         "How often a category's vote share lies in the 90 % interval that the model predicted for it. In round "
         "brackets: how often it would if the model were right. That is above 90 %, since of three votes a share can "
@@ -41,7 +45,9 @@ _FURTHER = {
         1,
         math.nan,
     ),
-    "temperature": MetricDescription("What the logits were divided by, fitted on validation votes", 0, math.inf, 1),
+    "temperature": MetricDescription(
+        f"What the logits were divided by, fitted on validation votes{_IF_FITTED}", 0, math.inf, 1
+    ),
     "bradley_terry_scale": MetricDescription("κ in σ(κΔ)", 0, math.inf, math.nan),
     "davidson_scale": MetricDescription("κ of Davidson's model, fitted on validation pairs", 0, math.inf, math.nan),
     "davidson_tie_propensity": MetricDescription(
@@ -50,39 +56,15 @@ _FURTHER = {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A number of a table.
-
-    Args:
-        value (`float`, *optional*): `None` where there is none.
-        low, high (`float`, *optional*): ends of its interval.
-        beside (`float`, *optional*): what it is to be compared with, shown in brackets.
-        over (`str`, *optional*): what the interval speaks of.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    beside: float | None = None
-    over: str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a report.
-
-    Args:
-        title (`str`): what it shows.
-        columns (`list[str]`): names of its columns of numbers.
-        rows (`dict[str, list[Cell]]`): by row name one cell for each column.
-        meanings (`dict[str, str]`): of the rows that need words.
-    """
-
-    title: str
-    columns: list[str]
-    rows: dict[str, list[Cell]]
-    meanings: dict[str, str]
+OWN_VOTES, AHEAD_OF_VOTES = "After some of the item's own votes", "Without a vote, minus votes alone"
+_OF_GROUPS = [
+    "votes",
+    "nats per vote",
+    "best constant's",
+    "expected − mean reward",
+    "calibration error",
+    "debiased calibration error",
+]
 
 
 def report_tables(report: EvaluationReport) -> list[Table]:
@@ -94,117 +76,23 @@ def report_tables(report: EvaluationReport) -> list[Table]:
     tables = []
     if report.items is not None:
         tables += [_item_scores(report.items), *_item_differences(report.items), _against_constant(report.items)]
+        tables += _trainings_tables(report.items, report.methods, "", DISTRIBUTION_METRICS)
         tables.append(_attainable(report.items))
-        tables += [*_group_tables(report.items), *_votes_tables(report.items)]
+        tables += [*_group_tables(report.items), *_votes_tables(report.items), *_ahead_tables(report.items)]
     if report.pairs is not None:
         tables += [_pair_scores(report.pairs), *_pair_differences(report.pairs)]
+        tables += _trainings_tables(report.pairs, report.methods, "Pairs: ", PAIR_REPORT_METRICS)
     return [table for table in tables if table.rows]
 
 
-def as_text(table: Table, width: int = 120) -> str:
-    """A table as aligned lines; columns that do not fit beside the others follow below.
+def fitted_first(report: ItemReport) -> ModelNumbers:
+    """The first model with what validation votes gave it, recalibrated or read out; without them as it is.
 
     Args:
-        table ([`Table`]): with cells.
-        width (`int`): of a line, in characters, unless one column alone needs more.
-
-    Example:
-
-    >>> print(as_text(Table("Scores", ["ours"], {"nats": [Cell(0.5, 0.4, 0.65)]}, {})))
-    Scores
-            ours
-    nats    0.5000 [0.4000, 0.6500]
+        report ([`ItemReport`]): what was found.
     """
-    names = ["", *table.rows]
-    columns = [
-        [column, *(cell_text(cells[place]) for cells in table.rows.values())]
-        for place, column in enumerate(table.columns)
-    ]
-    blocks, room = [], -1
-    for column in columns:
-        room -= 2 + _width(column)
-        if room < 0:
-            blocks.append([])
-            room = width - _width(names) - 2 - _width(column)
-        blocks[-1].append(column)
-    return "\n".join([table.title, *("\n".join(_lines([names, *block])) for block in blocks)])
-
-
-def _width(column: Sequence[str]) -> int:
-    return max(6, *map(len, column))
-
-
-def _lines(columns: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of text beside each other."""
-    widths = [_width(column) for column in columns]
-    rows = zip(*columns, strict=True)
-    return ["  ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def as_csv(tables: Sequence[Table]) -> str:
-    """All tables as one CSV: a line for each number, with its table, row, column and interval.
-
-    Args:
-        tables (sequence of [`Table`]): of a report.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["table", "row", "column", "value", "low", "high", "beside", "interval_over"])
-    for table in tables:
-        for name, cells in table.rows.items():
-            for column, cell in zip(table.columns, cells, strict=True):
-                if cell.value is not None:
-                    numbers = (cell.value, cell.low, cell.high, cell.beside)
-                    texts = ("" if number is None else repr(float(number)) for number in numbers)
-                    writer.writerow([table.title, name, column, *texts, cell.over or ""])
-    return out.getvalue()
-
-
-def cell_text(cell: Cell) -> str:
-    """A cell as a reader wants it: a number, its interval in brackets.
-
-    Args:
-        cell ([`Cell`]): of a table.
-
-    Example:
-
-    >>> cell_text(Cell(0.123456, beside=0.1)), cell_text(Cell(float("nan"))), cell_text(Cell(None))
-    ('0.1235 (0.1000)', 'not defined', '')
-    """
-    if cell.value is None:
-        return ""
-    text = number_text(cell.value)
-    if cell.low is not None and math.isfinite(cell.low):
-        text += f" [{number_text(cell.low)}, {number_text(cell.high)}]"
-    return text + (f" ({number_text(cell.beside)})" if cell.beside is not None else "")
-
-
-def number_text(value: float) -> str:
-    """A number with four decimals, or four digits above 10; whole numbers of some size as they are.
-
-    Example:
-
-    >>> number_text(0.00001), number_text(12.3456), number_text(-1.0), number_text(2255)
-    ('0.0000', '12.35', '−1.0000', '2,255')
-    """
-    if math.isnan(value):
-        return "not defined"
-    if abs(value) >= 10 and math.isfinite(value):
-        text = f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.4g}"
-    else:
-        text = f"{value:.4f}"
-    return text.replace("inf", "∞").replace("-", "−")
-
-
-def column_name(model: ModelNumbers | PairNumbers) -> str:
-    """What tables and figures call a model, raw or recalibrated.
-
-    Args:
-        model ([`ModelNumbers`] or [`PairNumbers`]): of a report.
-    """
-    if isinstance(model, PairNumbers):
-        return f"{model.name}, κ fitted" if model.refitted else model.name
-    return model.name if model.temperature is None else f"{model.name}, recalibrated"
+    first = report.models[0]
+    return next((model for model in report.models if model.name == first.name and model.is_fitted), first)
 
 
 def _item_scores(report: ItemReport) -> Table:
@@ -224,16 +112,16 @@ def _item_scores(report: ItemReport) -> Table:
         "observed_disagreement": lambda m: _cell(
             m, "observed_disagreement", m.sharpness and m.sharpness.observed.pair_cost
         ),
-        "prior_strength": lambda m: Cell(m.prior_strength),
+        "prior_strength": lambda m: _cell(m, "prior_strength", m.prior_strength),
         "interval_coverage": _coverage_cell,
-        "temperature": lambda m: Cell(m.temperature),
+        "temperature": lambda m: _cell(m, "temperature", m.temperature),
     }
     for name, cell_of in further.items():
         cells = [cell_of(model) for model in report.models]
         if any(cell.value is not None for cell in cells):
             rows[name] = [*cells, Cell(None)]
     meanings = {name: about.meaning for name, about in {**DISTRIBUTION_METRICS, **_FURTHER}.items()}
-    columns = [*map(column_name, report.models), "best constant"]
+    columns = [*(model.title for model in report.models), "best constant"]
     return Table("Predicted distributions against votes", columns, rows, meanings)
 
 
@@ -252,8 +140,16 @@ def _coverage_cell(model: ModelNumbers) -> Cell:
 
 
 def _item_differences(report: ItemReport) -> list[Table]:
-    title = f"Difference from {report.models[0].name}"
-    return _differences(report.models, title, DISTRIBUTION_METRICS, report.interval_over)
+    first, over = report.models[0], report.interval_over
+    fitted = fitted_first(report)
+    tables = []
+    for title, of_model in (
+        (first.title, lambda model: model.differences),
+        (fitted.title, lambda model: model.fitted_differences),
+    ):
+        compared = {model.title: of_model(model) for model in report.models if of_model(model)}
+        tables += _differences(compared, f"Difference from {title}", DISTRIBUTION_METRICS, over)
+    return tables
 
 
 def _against_constant(report: ItemReport) -> Table:
@@ -264,18 +160,50 @@ def _against_constant(report: ItemReport) -> Table:
         for name in names
     }
     meanings = {name: DISTRIBUTION_METRICS[name].meaning for name in names}
-    return Table("Difference from the best constant", [column_name(model) for model in report.models], rows, meanings)
+    return Table("Difference from the best constant", [model.title for model in report.models], rows, meanings)
 
 
-def _differences(models, title, descriptions, over) -> list[Table]:
-    """What each model's scores are minus the first one's, on the same votes."""
-    others = [model for model in models if model.differences]
-    if not others:
+def _differences(
+    compared: Mapping[str, Mapping[str, PairedDifference]],
+    title: str,
+    descriptions: Mapping[str, MetricDescription],
+    over: str,
+) -> list[Table]:
+    """By model what its scores are minus those of one, on the same votes; no table where there is none."""
+    if not compared:
         return []
-    names = dict.fromkeys(name for model in others for name in model.differences)
-    rows = {name: [_difference_cell(model.differences.get(name), over) for model in others] for name in names}
-    meanings = {name: descriptions[name].meaning for name in names}
-    return [Table(title, [column_name(model) for model in others], rows, meanings)]
+    names = dict.fromkeys(name for differences in compared.values() for name in differences)
+    rows = {
+        name: [_difference_cell(differences.get(name), over) for differences in compared.values()] for name in names
+    }
+    return [Table(title, list(compared), rows, {name: descriptions[name].meaning for name in names})]
+
+
+def _trainings_tables(
+    report: ItemReport | PairReport,
+    methods: Mapping[str, Sequence[str]],
+    prefix: str,
+    descriptions: Mapping[str, MetricDescription],
+) -> list[Table]:
+    """What methods with several trainings come to, and how they differ from the first."""
+    found = over_trainings(report.models, methods, report.level)
+    tables = []
+    for title, of_method in (
+        (f"{prefix}Mean over trainings", lambda method: method.means),
+        (f"{prefix}Difference from {next(iter(methods), '')} over trainings", lambda method: method.differences),
+    ):
+        shown = {method.name: of_method(method) for method in found if of_method(method)}
+        names = [name for name in descriptions if any(name in intervals for intervals in shown.values())]
+        rows = {
+            name: [
+                Cell(*intervals[name], over=OTHER_TRAININGS) if name in intervals else Cell(None)
+                for intervals in shown.values()
+            ]
+            for name in names
+        }
+        meanings = {name: descriptions[name].meaning for name in names}
+        tables.append(Table(title, list(shown), rows, meanings))
+    return tables
 
 
 def _difference_cell(difference: PairedDifference | None, over: str) -> Cell:
@@ -316,12 +244,12 @@ def _group_tables(report: ItemReport) -> list[Table]:
                     _interval_cell(row.nats_per_vote, row),
                     Cell(row.constant_nats_per_vote),
                     _interval_cell(row.reward_gap, row),
-                    Cell(row.expected_calibration_error),
+                    _interval_cell(row.expected_calibration_error, row),
+                    _interval_cell(row.debiased_calibration_error, row),
                 ]
                 for row in groups.groups
             }
-            columns = ["votes", "nats per vote", "best constant's", "expected − mean reward", "calibration error"]
-            tables.append(Table(f"Groups by {variable}: {model.name}", columns, rows, {}))
+            tables.append(Table(f"Groups by {variable}: {model.name}", _OF_GROUPS, rows, {}))
     return tables
 
 
@@ -342,18 +270,52 @@ def group_interval_over(row: GroupScores) -> str:
 
 def _votes_tables(report: ItemReport) -> list[Table]:
     """The learning curve in votes per item."""
-    curves = [(column_name(model), model.votes_curve) for model in report.models if model.votes_curve is not None]
+    curves = [(model.title, model.votes_curve) for model in report.models if model.votes_curve is not None]
     if report.votes_only is not None:
         curves.append(("votes only", report.votes_only))
     if not curves:
         return []
-    steps = curves[0][1].num_votes
+    columns = _steps(curves[0][1].num_votes)
     tables = []
     for metric in curves[0][1].scores:
-        rows = {name: [Cell(value) for value in curve.scores[metric]] for name, curve in curves}
-        columns = [f"{step} vote{'s' * (step != 1)}" for step in steps]
-        tables.append(Table(f"After some of the item's own votes: {metric}", columns, rows, {}))
+        rows = {name: _curve_cells(curve, metric) for name, curve in curves}
+        tables.append(Table(f"{OWN_VOTES}: {metric}", columns, rows, {}))
     return tables
+
+
+def _curve_cells(curve: VotesCurve, metric: str) -> list[Cell]:
+    values = curve.scores[metric]
+    ends = curve.intervals.get(metric, [(math.nan, math.nan)] * len(values))
+    return [_panel_cell(MeanInterval(value, *pair)) for value, pair in zip(values, ends, strict=True)]
+
+
+def _panel_cell(interval: MeanInterval) -> Cell:
+    """A mean over items, with its interval if it has one."""
+    if not math.isfinite(interval.low):
+        return Cell(interval.mean)
+    return Cell(interval.mean, interval.low, interval.high, over=PANEL)
+
+
+def _steps(num_votes: Sequence[int]) -> list[str]:
+    return [f"{step} vote{'s' * (step != 1)}" for step in num_votes]
+
+
+def _ahead_tables(report: ItemReport) -> list[Table]:
+    """Each model without a vote of the item, minus the estimate from votes alone after some of them."""
+    compared = {model.title: model.ahead_of_votes for model in report.models if model.ahead_of_votes}
+    if not compared:
+        return []
+    num_votes = next(iter(compared.values())).num_votes
+    metrics = next(iter(compared.values())).differences
+    return [
+        Table(
+            f"{AHEAD_OF_VOTES}: {metric}",
+            _steps(num_votes),
+            {name: [_panel_cell(step) for step in ahead.differences[metric]] for name, ahead in compared.items()},
+            {},
+        )
+        for metric in metrics
+    ]
 
 
 def _pair_scores(report: PairReport) -> Table:
@@ -367,9 +329,10 @@ def _pair_scores(report: PairReport) -> Table:
     ]
     rows = {name: cells for name, cells in rows.items() if any(cell.value is not None for cell in cells)}
     meanings = {name: about.meaning for name, about in {**PAIR_REPORT_METRICS, **_FURTHER}.items()}
-    return Table("Pairs", [column_name(model) for model in report.models], rows, meanings)
+    return Table("Pairs", [model.title for model in report.models], rows, meanings)
 
 
 def _pair_differences(report: PairReport) -> list[Table]:
     title = f"Pairs: difference from {report.models[0].name}"
-    return _differences(report.models, title, PAIR_REPORT_METRICS, OTHER_PAIRS)
+    compared = {model.title: model.differences for model in report.models if model.differences}
+    return _differences(compared, title, PAIR_REPORT_METRICS, OTHER_PAIRS)

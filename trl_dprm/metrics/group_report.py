@@ -8,11 +8,13 @@ from numpy.typing import ArrayLike
 
 from .arrays import distribution_table, finite_vector, vote_shares
 from .bootstrap import MeanInterval, mean_interval
-from .calibration import category_calibration_errors
+from .calibration import NUM_BINS, calibration_bins, category_calibration_errors
 from .crossed_bootstrap import crossed_interval
 from .debiased_calibration import category_debiased_calibration_errors
+from .drawn_bins import MOST_DRAWS, DrawnBins, calibration_errors
 from .item_scores import nats_per_vote
 from .judgment_scores import judgment_indices, judgment_nats
+from .resampled_report import recentred_interval
 
 
 class GroupScores(NamedTuple):
@@ -30,9 +32,9 @@ class GroupScores(NamedTuple):
         mean_reward (`float`): mean reward of what the group chose.
         reward_gap ([`MeanInterval`]): predicted - mean reward: above 0 the model promises this group more than it
             finds.
-        expected_calibration_error (`float`): mean over categories, ten bins of equal width. A small group has more of
-            it by chance alone.
-        debiased_calibration_error (`float`): mean over categories without what chance adds, so that groups of
+        expected_calibration_error ([`MeanInterval`]): mean over categories, ten bins of equal width. A small group has
+            more of it by chance alone, and its interval lies around that.
+        debiased_calibration_error ([`MeanInterval`]): mean over categories without what chance adds, so that groups of
             different sizes can be compared; NaN for too few votes.
     """
 
@@ -45,8 +47,8 @@ class GroupScores(NamedTuple):
     predicted_reward: float
     mean_reward: float
     reward_gap: MeanInterval
-    expected_calibration_error: float
-    debiased_calibration_error: float
+    expected_calibration_error: MeanInterval
+    debiased_calibration_error: MeanInterval
 
 
 class GroupReport(NamedTuple):
@@ -101,7 +103,10 @@ def group_report(
             Without it they resample items only and speak of these annotators.
         cluster_ids (array of shape `(num_items,)`, *optional*): which items belong together (conversations).
         min_votes (`int`): groups with fewer judgments are listed but not called worst.
-        num_resamples (`int`, at least 1), level (`float`), seed (`int`): of the intervals, as [`mean_interval`].
+        num_resamples (`int`, at least 1), level (`float`), seed (`int`): of the intervals, as [`mean_interval`]; those
+            of calibration errors, which are computed anew for each draw, are of at most 1,000 draws. A repeated item
+            makes these errors larger than they are, so the draws are moved to where their mean is the error on all
+            data (`statistic_interval`).
 
     Returns:
         [`GroupReport`]. Ends of an interval are NaN where there is none: a group with a single item (or cluster, or
@@ -138,7 +143,7 @@ def group_report(
         groups.count(None),
         _worst(enough, [row.nats_per_vote.mean for row in enough]),
         _worst(enough, [abs(row.reward_gap.mean) for row in enough]),
-        _worst(enough, [row.debiased_calibration_error for row in enough]),
+        _worst(enough, [row.debiased_calibration_error.mean for row in enough]),
     )
 
 
@@ -198,9 +203,53 @@ def _scores(
         float(votes @ (predicted @ rewards) / votes.sum()),
         float(pooled @ rewards),
         _interval(gaps, *drawn),
-        float(category_calibration_errors(predicted, shares, votes).mean()),
-        float(category_debiased_calibration_errors(predicted, shares, votes, cluster_ids=clusters[judged]).mean()),
+        *_calibration(
+            float(category_calibration_errors(predicted, shares, votes).mean()),
+            float(category_debiased_calibration_errors(predicted, shares, votes, cluster_ids=clusters[judged]).mean()),
+            probs,
+            categories,
+            *drawn,
+        ),
     )
+
+
+def _calibration(
+    plain: float,
+    debiased: float,
+    probs: np.ndarray,
+    categories: np.ndarray,
+    items: np.ndarray,
+    annotators: np.ndarray | None,
+    clusters: np.ndarray,
+    resampling: dict[str, float],
+) -> list[MeanInterval]:
+    """Both calibration errors with their intervals, NaN where there is none."""
+    if not _can_draw(clusters, annotators):
+        return [MeanInterval(value, float("nan"), float("nan")) for value in (plain, debiased)]
+    num_categories = probs.shape[1]
+    bins = calibration_bins(probs[items], np.ones(len(items)), NUM_BINS, "equal_width")
+    units = np.unique(clusters, return_inverse=True)[1]
+    judges = None if annotators is None else np.unique(annotators, return_inverse=True)[1]
+    gaps = np.eye(num_categories)[categories] - probs[items]
+    drawn = DrawnBins(bins, gaps, np.ones(len(items)), units, judges)
+    batches = drawn(min(resampling["num_resamples"], MOST_DRAWS), resampling["seed"])
+    errors = np.concatenate([calibration_errors(batch, num_categories) for batch in batches], axis=1)
+    centres = (centre[0] for centre in calibration_errors(drawn.as_given(), num_categories))
+    ends = [recentred_interval(*pair, resampling["level"]) for pair in zip(centres, errors, strict=True)]
+    return [_within(value, pair) for value, pair in zip((plain, debiased), ends, strict=True)]
+
+
+def _within(value: float, ends: tuple[float, float] | None) -> MeanInterval:
+    """The part of an interval that an error can take, with the error itself."""
+    if ends is None:
+        return MeanInterval(value, float("nan"), float("nan"))
+    return MeanInterval(value, max(min(ends[0], value), 0.0), min(max(ends[1], value), 1.0))
+
+
+def _can_draw(clusters: np.ndarray, annotators: np.ndarray | None) -> bool:
+    """Whether there are two units of everything that is drawn."""
+    drawn = [clusters] if annotators is None else [clusters, annotators]
+    return min(len(np.unique(ids)) for ids in drawn) > 1
 
 
 def _interval(
@@ -211,8 +260,7 @@ def _interval(
     resampling: dict[str, float],
 ) -> MeanInterval:
     """A mean with its interval, NaN where there is none."""
-    drawn = [clusters] if annotators is None else [clusters, annotators]
-    if min(len(np.unique(ids)) for ids in drawn) < 2 or not np.isfinite(scores).all():
+    if not _can_draw(clusters, annotators) or not np.isfinite(scores).all():
         return MeanInterval(float(scores.mean()), float("nan"), float("nan"))
     if annotators is None:
         return mean_interval(scores, cluster_ids=clusters, **resampling)

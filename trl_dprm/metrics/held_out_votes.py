@@ -6,8 +6,9 @@ that it has not seen. Every choice of the `k` votes and of the unseen one counts
 hypergeometric probabilities, so nothing is drawn and nothing is random.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +23,23 @@ HELD_OUT_METRICS = ("nats_per_vote", "unbiased_brier_score", "unbiased_energy_di
 _WHOLE = 1e-6
 
 
+class HeldOutScores(NamedTuple):
+    """The scores of single items after 0, 1, 2, 4 … of their votes: what a [`VotesCurve`] is the mean of.
+
+    Of a million items and four steps they take a hundred megabytes, so make the curve and let them go.
+
+    Attributes:
+        num_votes (`list[int]`): how many of an item's votes the estimate has seen.
+        scores (`dict` of `np.ndarray` of shape `(len(num_votes), N)`): for each of `HELD_OUT_METRICS`; nats may be
+            infinite.
+        votes (`np.ndarray` of shape `(N,)`): of the items, the weights of the means.
+    """
+
+    num_votes: list[int]
+    scores: dict[str, np.ndarray]
+    votes: np.ndarray
+
+
 @dataclass(frozen=True)
 class VotesCurve:
     """Scores after 0, 1, 2, 4 … votes of the item, all on the same items.
@@ -30,11 +48,14 @@ class VotesCurve:
         num_votes (`list[int]`): how many of an item's votes the estimate has seen.
         scores (`dict[str, list[float]]`): for each of `HELD_OUT_METRICS` the mean over items, weighted by their votes.
         num_items (`int`): the items, each with more votes than the longest step.
+        intervals (`dict[str, list[tuple[float, float]]]`): ends of the scores' intervals, NaN where there is none;
+            empty where none were asked for ([`~trl_dprm.metrics.votes_curve_intervals.curve_with_intervals`]).
     """
 
     num_votes: list[int]
     scores: dict[str, list[float]]
     num_items: int
+    intervals: Mapping[str, list[tuple[float, float]]] = field(default_factory=dict)
 
 
 def curve_items(target_counts: ArrayLike, min_share: float = 0.5) -> tuple[np.ndarray, list[int]]:
@@ -102,23 +123,52 @@ def held_out_votes_curve(
     >>> [round(value, 4) for value in curve.scores["nats_per_vote"]]  # log 2; then 1/2 log 3/2 + 1/2 log 3
     [0.6931, 0.752]
     """
+    return mean_curve(held_out_scores(category_probs, target_counts, prior_strength, cost_matrix, num_votes))
+
+
+def held_out_scores(
+    category_probs: ArrayLike,
+    target_counts: ArrayLike,
+    prior_strength: float,
+    cost_matrix: Sequence[Sequence[float]],
+    num_votes: Sequence[int],
+) -> HeldOutScores:
+    """The scores of each item that [`held_out_votes_curve`] averages.
+
+    Args:
+        category_probs, target_counts, prior_strength, cost_matrix, num_votes: as [`held_out_votes_curve`].
+
+    Raises:
+        ValueError: as [`held_out_votes_curve`].
+
+    Source: as [`held_out_votes_curve`].
+
+    Example:
+
+    >>> held_out_scores([[0.5, 0.5]] * 2, [[2, 0], [1, 1]], 2.0, [[0, 1], [1, 0]], [0]).scores["unbiased_brier_score"]
+    array([[ 0.5, -0.5]])
+    """
     counts = _whole_counts(target_counts, max(num_votes))
     shares, votes = vote_shares(counts)
     priors, _ = matching_distributions(category_probs, shares)
     cost = np.asarray(cost_matrix, dtype=np.float64)
     if not prior_strength >= 0:
         raise ValueError(f"prior_strength is {prior_strength}; give a number of votes, at least 0")
-    scores = {name: [] for name in HELD_OUT_METRICS}
+    steps = []
     for step in num_votes:
-        prior_share, vote_share = _weights(prior_strength, step)
-        items = (
-            _nats(priors, counts, step, prior_share, vote_share),
-            _quadratic(priors, counts, step, prior_share, vote_share, -np.eye(len(cost))),
-            _quadratic(priors, counts, step, prior_share, vote_share, cost),
-        )
-        for name, values in zip(HELD_OUT_METRICS, items, strict=True):
-            scores[name].append(weighted_mean(values, votes))
-    return VotesCurve(list(num_votes), scores, len(counts))
+        seen = priors, counts, step, *_weights(prior_strength, step)
+        steps.append([_nats(*seen), _quadratic(*seen, -np.eye(len(cost))), _quadratic(*seen, cost)])
+    return HeldOutScores(list(num_votes), dict(zip(HELD_OUT_METRICS, np.stack(steps, axis=1), strict=True)), votes)
+
+
+def mean_curve(scores: HeldOutScores) -> VotesCurve:
+    """The curve without intervals.
+
+    Args:
+        scores ([`HeldOutScores`]): of single items.
+    """
+    means = {name: [weighted_mean(row, scores.votes) for row in rows] for name, rows in scores.scores.items()}
+    return VotesCurve(scores.num_votes, means, len(scores.votes))
 
 
 def votes_only_curve(
@@ -142,12 +192,27 @@ def votes_only_curve(
     >>> [round(value, 4) for value in curve.scores["unbiased_brier_score"]]
     [-0.0494, 0.1381]
     """
+    scores = votes_only_scores(reference_counts, target_counts, cost_matrix, num_votes)
+    return None if scores is None else mean_curve(scores)
+
+
+def votes_only_scores(
+    reference_counts: ArrayLike,
+    target_counts: ArrayLike,
+    cost_matrix: Sequence[Sequence[float]],
+    num_votes: Sequence[int],
+) -> HeldOutScores | None:
+    """The scores of each item that [`votes_only_curve`] averages.
+
+    Args:
+        reference_counts, target_counts, cost_matrix, num_votes: as [`votes_only_curve`].
+    """
     reference = np.asarray(reference_counts, dtype=np.float64)
     if not has_pairs(reference).any():
         return None
     prior = estimate_prior_strength(reference)
     probs = np.tile(prior.prior_probs, (len(np.asarray(target_counts)), 1))
-    return held_out_votes_curve(probs, target_counts, prior.prior_strength, cost_matrix, num_votes)
+    return held_out_scores(probs, target_counts, prior.prior_strength, cost_matrix, num_votes)
 
 
 def _whole_counts(target_counts: ArrayLike, longest: int) -> np.ndarray:

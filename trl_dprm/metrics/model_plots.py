@@ -16,6 +16,7 @@ from .disagreement import pairwise_disagreement, predicted_disagreement
 from .group_report import GroupReport
 from .held_out_votes import VotesCurve
 from .plots import most_contested, name_categories, panels, shortened
+from .reliability_intervals import ReliabilityPoints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,11 @@ MUTED, GRID = "#737373", "#E6E6E6"
 NUM_CONTESTED = 6
 VOTES_ONLY = "votes only"
 _MOST_BARS = 4  # beside the observed one
+_OF_GROUPS = {
+    "reward_gap": "expected − mean reward",
+    "debiased_calibration_error": "debiased calibration error",
+    "nats_per_vote": "nats per vote",
+}
 _CURVE_TITLES = {
     "nats_per_vote": "nats per vote",
     "unbiased_brier_score": "squared distance to the truth",
@@ -40,16 +46,20 @@ def plot_reliabilities(
     target_counts: ArrayLike,
     category_names: Sequence[str],
     dashed: Collection[str] = (),
+    intervals: Mapping[str, Sequence[ReliabilityPoints]] | None = None,
 ) -> "Figure":
     """Predicted probability against observed share of the votes, a panel per category, a line per model.
 
     Ten bins of equal votes; the area of a point shows how many. Each panel goes as far as its own numbers do.
+    Intervals are shaded, each in the colour of its model.
 
     Args:
         models (`dict` of arrays of shape `(num_items, num_categories)`): predictions by name.
         target_counts (array of shape `(num_items, num_categories)`): raw votes.
         category_names (sequence of `str`): titles of the panels.
         dashed (collection of `str`): see the module.
+        intervals (`dict` of lists of [`~trl_dprm.metrics.reliability_intervals.ReliabilityPoints`], *optional*): by
+            model one for each category, of the same predictions and votes.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -68,13 +78,11 @@ def plot_reliabilities(
     for place, (ax, name) in enumerate(zip(axes, category_names, strict=True)):
         for colour, style, label in _styles(models, dashed):
             predicted = distribution_table(label, models[label])[:, place]
-            _curve(
-                ax,
-                *reliability_curve(predicted, targets[:, place], weight, NUM_BINS, "equal_mass"),
-                colour,
-                style,
-                label,
-            )
+            curve = reliability_curve(predicted, targets[:, place], weight, NUM_BINS, "equal_mass")
+            _curve(ax, *curve, colour, style, label)
+            if intervals is not None:
+                points = intervals[label][place]
+                _band(ax, points.predicted, points.low, points.high, colour, len(models))
         ax.set_title(shortened(name), fontsize=10)
         _square(ax, low=0)
     _frame(figure, axes, "predicted probability", "observed share of votes")
@@ -203,7 +211,9 @@ def plot_expectations(
 
 
 def plot_groups(groups: Mapping[str, GroupReport], dashed: Collection[str] = ()) -> "Figure":
-    """For each group what a model promises beyond what the group finds, and the nats of its votes, with intervals.
+    """For each group what a model promises beyond what the group finds, its calibration error, and its nats per vote.
+
+    All with intervals. The calibration error is the debiased one: by it groups of different sizes can be compared.
 
     Args:
         groups (`dict` of [`~trl_dprm.metrics.GroupReport`]): of the same judgments, by model.
@@ -217,24 +227,27 @@ def plot_groups(groups: Mapping[str, GroupReport], dashed: Collection[str] = ())
     """
     first = next(iter(groups.values())).groups
     place = -np.arange(len(first), dtype=float)
-    figure, axes = panels(2, width=3.6, height=0.7 + 0.34 * len(first), share=False)
+    figure, axes = panels(len(_OF_GROUPS), width=3.0, height=0.7 + 0.34 * len(first), share=False)
     for number, (colour, style, name) in enumerate(_styles(groups, dashed)):
         offset = place - (number - (len(groups) - 1) / 2) * min(0.18, 0.6 / len(groups))
-        for ax, kind in zip(axes, ("reward_gap", "nats_per_vote"), strict=True):
+        for ax, kind in zip(axes, _OF_GROUPS, strict=True):
             _intervals(ax, [getattr(row, kind) for row in groups[name].groups], offset, colour, style, name)
     constants = [row.constant_nats_per_vote for row in first]
-    axes[1].plot(constants, place, linestyle="", marker="|", markersize=13, color=MUTED, label="group's best constant")
-    axes[0].axvline(0, color=MUTED, linestyle="--", linewidth=1)
-    for ax, label in zip(axes, ("expected − mean reward", "nats per vote"), strict=True):
+    axes[2].plot(constants, place, linestyle="", marker="|", markersize=13, color=MUTED, label="group's best constant")
+    for ax in axes[:2]:
+        ax.axvline(0, color=MUTED, linestyle="--", linewidth=1)
+    for ax, label in zip(axes, _OF_GROUPS.values(), strict=True):
         ax.set_yticks(place, [shortened(row.group, 24) for row in first])
         ax.set(xlabel=label, ylim=(place.min() - 0.6, 0.6))
-    axes[1].set_yticklabels([])
+        ax.locator_params(axis="x", nbins=5)
+    for ax in axes[1:]:
+        ax.set_yticklabels([])
     _frame(figure, axes[::-1], "", "", grid="x")
     return figure
 
 
 def plot_votes_curves(curves: Mapping[str, VotesCurve], dashed: Collection[str] = ()) -> "Figure":
-    """Scores after 0, 1, 2, 4 … of the item's own votes.
+    """Scores after 0, 1, 2, 4 … of the item's own votes, with their intervals shaded where the curves have them.
 
     Args:
         curves (`dict` of [`VotesCurve`]): on the same items, by model; `VOTES_ONLY` is drawn dotted, in grey.
@@ -253,6 +266,8 @@ def plot_votes_curves(curves: Mapping[str, VotesCurve], dashed: Collection[str] 
     for ax, (metric, title) in zip(axes, _CURVE_TITLES.items(), strict=True):
         for colour, style, name in lines:
             ax.plot(steps, curves[name].scores[metric], style, marker="o", markersize=4, color=colour, label=name)
+            if metric in curves[name].intervals:
+                _band(ax, steps, *np.transpose(curves[name].intervals[metric]), colour, len(curves))
         ax.set_title(title, fontsize=10)
         ax.set_xticks(steps)
         if ax.get_ylim()[0] > 0:
@@ -317,6 +332,11 @@ def _curve(ax: "Axes", predicted, observed, weight, colour, style, label) -> Non
     ax.plot(predicted, observed, style, color=colour, linewidth=1.3)
     ax.scatter(predicted, observed, s=area, color=colour, alpha=0.8, linewidths=0)
     ax.plot([], [], style, marker="o", markersize=5, color=colour, label=label)
+
+
+def _band(ax: "Axes", places, low, high, colour, num_models: int) -> None:
+    """Intervals as a shade, the lighter the more lie above each other."""
+    ax.fill_between(places, low, high, color=colour, alpha=max(0.08, 0.24 / (num_models + 1)), linewidth=0, zorder=0.8)
 
 
 def _intervals(ax: "Axes", intervals, place, colour, style, label) -> None:

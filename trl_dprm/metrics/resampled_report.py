@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from .arrays import cost_table, distribution_table, finite_vector
 from .bootstrap import percentile_interval
 from .calibration import NUM_BINS, calibration_bins
+from .debiased_calibration import signed_roots
 from .vote_draws import VoteDraw
 
 RESAMPLED_METRICS = (
@@ -30,10 +31,13 @@ RESAMPLED_METRICS = (
     "expected_calibration_error",
     "expected_calibration_error_equal_mass",
     "debiased_calibration_error",
+    "signed_calibration_error",
     "predicted_disagreement",
     "observed_disagreement",
 )
-"""What [`ResampledReport`] computes of a draw. The last two are `pair_cost` of [`compare_sharpness`]."""
+"""What [`ResampledReport`] computes of a draw. The last two are `pair_cost` of [`compare_sharpness`]. The signed
+error ([`~trl_dprm.metrics.debiased_calibration.signed_calibration_error`]) is what the debiased one's interval is made
+of."""
 
 
 _CONSTANT = 1e-12  # expected rewards that differ by less than this, relatively, are one
@@ -158,8 +162,8 @@ class ResampledReport:
         correlation = across / np.sqrt(variance * observed) if observed > 0 else np.nan
         return correlation, ceiling, slope, mean_centre - slope * centre
 
-    def _calibration(self, error: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
-        """Mean over categories of the calibration error, in bins of equal width and of equal mass, and debiased."""
+    def _calibration(self, error: np.ndarray, weight: np.ndarray) -> tuple[float, float, float, float]:
+        """Mean over categories of the calibration error: bins of equal width, of equal mass, debiased, signed."""
         gaps, mass = (weight[:, None] * error).ravel(), np.repeat(weight, self.num_categories)
         sums = [self._by_bin(cells, gaps) for cells in (self.equal_width, self.equal_mass)]
         plain = [np.abs(by_bin).sum() / weight.sum() / self.num_categories for by_bin in sums]
@@ -170,9 +174,9 @@ class ResampledReport:
         products = np.where(several, sums[0] ** 2 - own_gaps, 0.0) / np.where(several, total**2 - own_mass, 1.0)
         compared = np.where(several, total, 0.0).sum(axis=1)
         if not compared.all():
-            return *plain, np.nan
+            return *plain, np.nan, np.nan
         squares = (products * total).sum(axis=1) / compared
-        return *plain, np.sqrt(squares.clip(min=0)).mean()
+        return *plain, np.sqrt(squares.clip(min=0)).mean(), signed_roots(squares).mean()
 
     def _by_bin(self, cells: np.ndarray, values: np.ndarray) -> np.ndarray:
         size = self.num_categories * NUM_BINS

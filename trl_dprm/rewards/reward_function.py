@@ -52,6 +52,7 @@ class RewardModelFunction:
 
     Attributes:
         shares_policy_tokenizer (`bool`): Set by whoever knows the policy: its token ids may be read as they are.
+        num_positions (`int`, *optional*): Most tokens that the backbone reads.
 
     Raises:
         TypeError: for something that is no reward model.
@@ -90,7 +91,7 @@ class RewardModelFunction:
         self._device = torch.device("cpu")
         self._backbone_config = self.config.get_text_config()
         self._num_embeddings = self._count_embeddings()
-        self._num_positions = num_positions(self._backbone_config, self.model)
+        self.num_positions = num_positions(self._backbone_config, self.model)
         self._warned_of_length = False
         self._check_statistic()
         self._choose_padding()
@@ -232,7 +233,7 @@ class RewardModelFunction:
 
     def _check_ids(self, ids, prompt, completion):
         of_what = f"for {quoted(prompt, completion)}"
-        positions = self._num_positions
+        positions = self.num_positions
         beyond = next((token for token in ids if not 0 <= token < self._num_embeddings), None)
         if not ids:
             raise ValueError(f"The reward model '{self.__name__}' got no tokens {of_what}.")
