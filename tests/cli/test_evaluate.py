@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, load_dataset, load_from_disk
+from datasets import load_dataset, load_from_disk
 from tiny_reward_models import tiny_scalar
-from tiny_runs import WORDS, flags, pair_rows
+from tiny_runs import flags, pair_rows, prepared_votes
 from transformers import AutoTokenizer
 
 from trl_dprm import DPRMForSequenceClassification, DPRMTrainer, DPRMTrainingArguments
@@ -114,28 +114,8 @@ def other(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Folder that `trl-dprm prepare` wrote: 40 items, each judged by 3 of 5 annotators of two groups."""
-    draw = random.Random(3)
-    rows = []
-    for item in range(40):
-        completion = " ".join(draw.choices(WORDS, k=draw.randint(1, 8)))
-        rows += [
-            {
-                "item_id": f"item {item}",
-                "annotator_id": f"annotator {who}",
-                "category": draw.choice(LIKERT_CATEGORY_NAMES),
-                "group": "early" if who < 2 else "late",
-                "completion": completion,
-                "topic": f"topic {item % 7}",
-            }
-            for who in draw.sample(range(5), 3)
-        ]
-    folder = tmp_path_factory.mktemp("prepared")
-    Dataset.from_list(rows).to_parquet(folder / "judgments.parquet")
-    categories = {"category_names": list(LIKERT_CATEGORY_NAMES), "category_rewards": [-1, -0.5, 0, 0.5, 1]}
-    options = {"annotations": folder / "judgments.parquet", "output_dir": folder / "data", "split_by": "item_id"}
-    main(["prepare", *flags({**options, **categories, "split_fractions": [0.2, 0.4, 0.4]})])
-    return str(folder / "data")
+    """Folder that `trl-dprm prepare` wrote."""
+    return prepared_votes(tmp_path_factory.mktemp("prepared"), "early")
 
 
 @pytest.fixture

@@ -2,20 +2,18 @@
 
 import html
 import json
-import random
 import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from datasets import Dataset, load_dataset
+from datasets import load_dataset
 from huggingface_hub import ModelCard
-from tiny_runs import RUN, WORDS, flags
+from tiny_runs import RUN, flags, prepared_votes
 
 from trl_dprm.cli import main
 from trl_dprm.hub.evaluated_card import check_card
-from trl_dprm.models.configuration_dprm import LIKERT_CATEGORY_NAMES
 
 PNG = b"\x89PNG\r\n"
 OPTIONS = {"use_cpu": True, "bf16": False, "num_resamples": 40}
@@ -24,27 +22,8 @@ KINDS = ["reliability", "contested", "expectations", "groups1", "votes"]
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Folder that `trl-dprm prepare` wrote: 40 items, each judged by 3 of 5 annotators of two groups."""
-    draw = random.Random(3)
-    rows = []
-    for item in range(40):
-        completion = " ".join(draw.choices(WORDS, k=draw.randint(3, 8)))
-        rows += [
-            {
-                "item_id": f"item {item}",
-                "annotator_id": f"annotator {who}",
-                "category": draw.choice(LIKERT_CATEGORY_NAMES),
-                "group": "early](x) <b>" if who < 2 else "late",
-                "completion": completion,
-            }
-            for who in draw.sample(range(5), 3)
-        ]
-    folder = tmp_path_factory.mktemp("prepared")
-    Dataset.from_list(rows).to_parquet(folder / "judgments.parquet")
-    categories = {"category_names": list(LIKERT_CATEGORY_NAMES), "category_rewards": [-1, -0.5, 0, 0.5, 1]}
-    options = {"annotations": folder / "judgments.parquet", "output_dir": folder / "votes", "split_by": "item_id"}
-    main(["prepare", *flags({**options, **categories, "split_fractions": [0.2, 0.4, 0.4]})])
-    return str(folder / "votes")
+    """Folder that `trl-dprm prepare` wrote, with a group whose name would break Markdown and HTML."""
+    return prepared_votes(tmp_path_factory.mktemp("prepared"), "early](x) <b>")
 
 
 @pytest.fixture

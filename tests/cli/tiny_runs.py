@@ -2,6 +2,11 @@
 
 import random
 
+from datasets import Dataset
+
+from trl_dprm.cli import main
+from trl_dprm.models.configuration_dprm import LIKERT_CATEGORY_NAMES
+
 WORDS = ["red", "dog", "sun", "a", "of", "stone", "yes", "no"]
 RUN = {
     "use_cpu": True,
@@ -44,3 +49,27 @@ def pair_rows(num_rows):
     return [
         {"prompt": "Say: ", "chosen": f"{a} yes", "rejected": b} for a, b in zip(words[::2], words[1::2], strict=True)
     ]
+
+
+def prepared_votes(folder, group):
+    """Folder that `trl-dprm prepare` writes: 40 items, each judged by 3 of 5 annotators, of `group` or "late"."""
+    draw = random.Random(3)
+    rows = []
+    for item in range(40):
+        completion = " ".join(draw.choices(WORDS, k=draw.randint(3, 8)))
+        rows += [
+            {
+                "item_id": f"item {item}",
+                "annotator_id": f"annotator {who}",
+                "category": draw.choice(LIKERT_CATEGORY_NAMES),
+                "group": group if who < 2 else "late",
+                "completion": completion,
+                "topic": f"topic {item % 7}",
+            }
+            for who in draw.sample(range(5), 3)
+        ]
+    Dataset.from_list(rows).to_parquet(folder / "judgments.parquet")
+    categories = {"category_names": list(LIKERT_CATEGORY_NAMES), "category_rewards": [-1, -0.5, 0, 0.5, 1]}
+    options = {"annotations": folder / "judgments.parquet", "output_dir": folder / "votes", "split_by": "item_id"}
+    main(["prepare", *flags({**options, **categories, "split_fractions": [0.2, 0.4, 0.4]})])
+    return str(folder / "votes")

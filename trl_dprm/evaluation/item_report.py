@@ -37,20 +37,17 @@ from .intervals import (
 )
 from .judged_items import JudgedItems, SingleVotes
 from .own_votes import OwnVotes
-from .subjects import Firsts, ItemPredictions, ItemRewards, Subject, model_title, subjects_of
+from .subjects import Firsts, ItemPredictions, ItemRewards, ModelForm, Subject, subjects_of
 
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class ModelNumbers:
+class ModelNumbers(ModelForm):
     """One row of the report.
 
     Attributes:
-        name (`str`): of the model.
-        temperature (`float`, *optional*): what the logits are divided by, fitted on validation votes; `None` for the
-            model as it is.
-        read_out (`bool`): whether its distributions were read out of rewards, by validation votes.
+        name, temperature, read_out: as in [`ModelForm`].
         category_probs (`np.ndarray` of shape `(N, K)`): what was judged.
         metrics (`dict[str, float]`): as [`~trl_dprm.metrics.distribution_metrics`].
         intervals (`dict` of [`Interval`]): of `metrics`, by their names, and of `predicted_disagreement`,
@@ -75,9 +72,6 @@ class ModelNumbers:
         reliability (`list` of [`ReliabilityPoints`]): for each category the curve, with intervals.
     """
 
-    name: str
-    temperature: float | None
-    read_out: bool
     category_probs: np.ndarray
     metrics: dict[str, float]
     intervals: dict[str, Interval]
@@ -94,16 +88,6 @@ class ModelNumbers:
     votes_curve: VotesCurve | None
     ahead_of_votes: AheadOfVotes | None
     reliability: list[ReliabilityPoints]
-
-    @property
-    def title(self) -> str:
-        """What sentences, tables and figures call it."""
-        return model_title(self.name, self.temperature, self.read_out)
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether validation votes have had a say in the distributions."""
-        return self.read_out or self.temperature is not None
 
 
 @dataclass(frozen=True)

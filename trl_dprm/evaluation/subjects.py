@@ -45,32 +45,48 @@ class ItemRewards:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model, raw, recalibrated or read out, before it is measured.
+class ModelForm:
+    """A model as it is, recalibrated, or read out.
 
     Args:
-        name, temperature, read_out, prior_strength, prior_strength_source: As in [`ModelNumbers`].
-        category_probs (`np.ndarray` of shape `(N, K)`): What is judged.
-        validation_probs (`np.ndarray` of shape `(M, K)`, *optional*): Of the validation items.
+        name (`str`): of the model.
+        temperature (`float`, *optional*): what the logits are divided by, fitted on validation votes; `None` for the
+            model as it is.
+        read_out (`bool`): whether its distributions were read out of rewards, by validation votes.
     """
 
     name: str
     temperature: float | None
+    read_out: bool
+
+    @property
+    def title(self) -> str:
+        """What sentences, tables and figures call it."""
+        if self.read_out:
+            return f"{self.name}, read out"
+        return self.name if self.temperature is None else f"{self.name}, recalibrated"
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether validation votes have had a say in the distributions."""
+        return self.read_out or self.temperature is not None
+
+
+@dataclass(frozen=True)
+class Subject(ModelForm):
+    """A model before it is measured.
+
+    Args:
+        name, temperature, read_out: As in [`ModelForm`].
+        category_probs (`np.ndarray` of shape `(N, K)`): What is judged.
+        prior_strength (`float`, *optional*), prior_strength_source (`str`): How many annotators it is worth.
+        validation_probs (`np.ndarray` of shape `(M, K)`, *optional*): Of the validation items.
+    """
+
     category_probs: np.ndarray
     prior_strength: float | None
     prior_strength_source: str
     validation_probs: np.ndarray | None = None
-    read_out: bool = False
-
-    @property
-    def title(self) -> str:
-        """What sentences call it."""
-        return model_title(self.name, self.temperature, self.read_out)
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether validation votes have had a say in it."""
-        return self.read_out or self.temperature is not None
 
 
 class Firsts(NamedTuple):
@@ -95,18 +111,6 @@ class Firsts(NamedTuple):
         return cls(tables[0], tables[-1] if len(tables) > 1 or first.is_fitted else None)
 
 
-def model_title(name: str, temperature: float | None, read_out: bool) -> str:
-    """What sentences, tables and figures call a model.
-
-    Args:
-        name (`str`): Its own.
-        temperature (`float`, *optional*), read_out (`bool`): As in [`ModelNumbers`].
-    """
-    if read_out:
-        return f"{name}, read out"
-    return name if temperature is None else f"{name}, recalibrated"
-
-
 def subjects_of(
     models: Mapping[str, ItemPredictions | ItemRewards | ArrayLike], validation_counts: ArrayLike | None
 ) -> list[Subject]:
@@ -129,12 +133,14 @@ def _of_model(name: str, predictions: ItemPredictions | ItemRewards | ArrayLike,
     probs = np.asarray(predictions.category_probs, dtype=np.float64)
     if validation_counts is None or predictions.validation_probs is None:
         source = "stored with the model" if predictions.prior_strength is not None else "not known"
-        return [Subject(name, None, probs, predictions.prior_strength, source)]
+        return [Subject(name, None, False, probs, predictions.prior_strength, source)]
     validation = np.asarray(predictions.validation_probs, dtype=np.float64)
     after, validation_after, temperature = recalibrated(probs, validation, validation_counts)
     return [
-        Subject(name, None, probs, *_fitted_strength(validation, validation_counts), validation),
-        Subject(name, temperature, after, *_fitted_strength(validation_after, validation_counts), validation_after),
+        Subject(name, None, False, probs, *_fitted_strength(validation, validation_counts), validation),
+        Subject(
+            name, temperature, False, after, *_fitted_strength(validation_after, validation_counts), validation_after
+        ),
     ]
 
 
@@ -147,8 +153,7 @@ def _read_out(name: str, predictions: ItemRewards, validation_counts: ArrayLike 
         )
     readout = fit_reward_readout(predictions.validation_rewards, validation_counts)
     probs, validation = map(readout.category_probs, (predictions.rewards, predictions.validation_rewards))
-    strength = _fitted_strength(validation, validation_counts)
-    return Subject(name, None, probs, *strength, validation, read_out=True)
+    return Subject(name, None, True, probs, *_fitted_strength(validation, validation_counts), validation)
 
 
 def _fitted_strength(validation_probs: np.ndarray, validation_counts: ArrayLike) -> tuple[float | None, str]:
