@@ -14,6 +14,7 @@ from trl.trainer.base_trainer import _BaseTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from trl_dprm import DPRMForSequenceClassification, DPRMTrainer, DPRMTrainingArguments
+from trl_dprm.trainer.card_and_pushes import CardAndPushes
 from trl_dprm.trainer.collator import DataCollatorForDistributionalPreference
 from trl_dprm.trainer.preparation import prepare_dataset
 from trl_dprm.trainer.tokenization import TokenizationRule
@@ -122,7 +123,7 @@ def test_overridden_methods_have_the_parameters_that_we_lean_on(method):
 
 def test_every_override_is_under_contract():
     inherited = {name for base in (RewardTrainer, _BaseTrainer, Trainer) for name in vars(base)}
-    ours = vars(WholeCheckpoints) | vars(DPRMTrainer)
+    ours = vars(WholeCheckpoints) | vars(CardAndPushes) | vars(DPRMTrainer)
     overridden = {name for name, value in ours.items() if callable(value) and name in inherited}
     assert overridden - {"__init__", "train", "__doc__"} == set(OVERRIDDEN)
     assert list(inspect.signature(Trainer.train).parameters)[:2] == ["self", "resume_from_checkpoint"]
