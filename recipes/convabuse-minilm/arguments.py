@@ -39,6 +39,10 @@ class RecipeArguments:
     weight_decay: float = field(default=0.01, metadata={"help": "Of AdamW."})
     max_length: int = field(default=256, metadata={"help": "Longest text in tokens; no item of ConvAbuse is longer."})
     disable_dropout: bool = field(default=False, metadata={"help": "Whether the backbone trains without dropout."})
+    readout_degrees: list[int] = field(
+        default_factory=lambda: [1],
+        metadata={"help": "Degrees of the score in readouts; of several the held-out validation votes choose."},
+    )
     num_resamples: int = field(default=10_000, metadata={"help": "Bootstrap resamples of the conversations."})
     write_table: bool = field(
         default=True,

@@ -64,7 +64,7 @@ def check_same_run(arguments: RecipeArguments) -> None:
         ValueError: naming the options that differ.
     """
     varying = ("output_dir", "seeds", "methods", "transport_weights", "nats_margin", "write_table", "save_models")
-    varying = (*varying, "use_cpu")
+    varying = (*varying, "use_cpu", "readout_degrees")
     facts = {name: value for name, value in asdict(arguments).items() if name not in varying and value != []}
     file = Path(arguments.output_dir, "arguments.json")
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else facts

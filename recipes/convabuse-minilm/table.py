@@ -90,7 +90,7 @@ def all_predictions(
     def load(method):
         return [Predictions.load(predictions_path(arguments.output_dir, seed, method)) for seed in arguments.seeds]
 
-    validation, margin = parts["validation"], arguments.nats_margin
+    validation, margin, degrees = parts["validation"], arguments.nats_margin, arguments.readout_degrees
     cross_entropy, others = load(CROSS_ENTROPY), {method: load(method) for method in OTHERS}
     trained = {method: load(method) for method in losses_of_methods(arguments.transport_weights)}
     controls = {
@@ -98,8 +98,10 @@ def all_predictions(
         "cross_entropy_sharpened_within_margin": [sharpened(run, validation, margin) for run in cross_entropy],
     }
     regressions = others["scalar_regression"]
-    scalar = {"scalar_regression_readout": [read_out_rewards(run, validation) for run in regressions]}
-    scalar |= {method: [read_out(method, run, validation) for run in runs] for method, runs in outputs.items()}
+    scalar = {"scalar_regression_readout": [read_out_rewards(run, validation, degrees) for run in regressions]}
+    scalar |= {
+        method: [read_out(method, run, validation, degrees) for run in runs] for method, runs in outputs.items()
+    }
     constants = {method: [_constant(metric, parts)] for method, metric in CONSTANTS.items()}
     return trained | controls | others | scalar | constants
 

@@ -257,6 +257,30 @@ def test_readouts_see_validation_votes_only_and_keep_the_order(recipe, judged):
     np.testing.assert_allclose(read.test_probs, again.test_probs, atol=1e-6)  # so a temperature changes nothing
 
 
+def test_readout_of_a_bent_score_is_chosen_by_held_out_votes_and_is_the_straight_one_of_its_curve(recipe):
+    rng = np.random.default_rng(9)
+    straight = np.array([-2.0, 0.1, -0.3, 0.2, 1.5, 0.0])
+    place, even = torch.tensor(rng.normal(size=300)), torch.zeros(300, dtype=torch.float64)
+    curve = place + 0.8 * place**2 - 0.1 * place**3
+    bent = torch.tensor([*straight, 1.5 * 0.8, -1.5 * 0.1])
+    log_probs = recipe.readout.readout_log_probs(bent, place, even, 3)
+    expected = recipe.readout.readout_log_probs(torch.tensor(straight), curve, even)
+    np.testing.assert_allclose(log_probs, expected, rtol=1e-12)
+    for truth, degrees in (
+        (recipe.readout.readout_log_probs(torch.tensor(straight), place, even), {1}),
+        (expected, {3}),
+    ):
+        shares = np.array([rng.multinomial(6, row) for row in truth.softmax(-1).numpy()]) / 6
+        votes = shares, np.full(300, 6.0)
+        assert recipe.readout.choose_degree(place, even, *votes, [1, 3]) in degrees
+    fitted = recipe.readout.fit_readout(place, even, *votes, 3)
+    nats = [
+        -(votes[0] * recipe.readout.readout_log_probs(torch.tensor(values), place, even, 3).numpy()).sum()
+        for values in (fitted, bent.numpy())
+    ]
+    assert nats[0] <= nats[1]
+
+
 def test_temperature_is_that_of_least_validation_nats(recipe, judged):
     probs = np.random.default_rng(8).dirichlet([1.0] * 5, size=40)
     run = recipe.predictions.Predictions.of_distributions(probs, probs[:3], recipe.data.CATEGORIES.rewards)
