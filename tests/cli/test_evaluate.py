@@ -266,8 +266,17 @@ def test_scalars_without_what_they_need_are_one_message(trained, scalar, backbon
     assert code == 1 and "one number for a text, while the data have votes on categories" in error
     code, error = failure(["evaluate", "--model", scalar, *options, "--validation_split", "train"])
     assert code == 1 and "holds a model of type `llama`, not a distributional preference reward model" in error
+    assert "evaluated beside a DPRM" in error
     code, error = failure(["evaluate", "--model", trained, backbone, *options, "--validation_split", "train"])
     assert code == 1 and "does not hold the reward head" in error and "Traceback" not in error
+
+
+def test_validation_votes_that_are_the_judged_ones_are_refused(trained, prepared, failure, tmp_path):
+    load_dataset(prepared, split="test").to_parquet(tmp_path / "copy.parquet")
+    options = {"dataset_name": prepared, "split": "test", "use_cpu": True}
+    options["validation_dataset"] = tmp_path / "copy.parquet"
+    code, error = failure(["evaluate", "--model", trained, *flags(options)])
+    assert code == 1 and "rows that are evaluated stand among the validation votes, equal in every column" in error
 
 
 def test_models_of_one_given_name_are_trainings_of_one_method(trained, other, scalar, prepared, reported, capsys):
@@ -285,8 +294,13 @@ def test_models_of_one_given_name_are_trainings_of_one_method(trained, other, sc
     }
     assert float(table["ours"]["value"]) == pytest.approx(expected)
     assert table["ours"]["interval_over"] == "other trainings, on these votes"
-    told = "Over 2 trainings each, a vote costs bt, read out, "
-    assert "Difference from ours over trainings" in capsys.readouterr().out and told in html.unescape(page)
+    differences = [
+        row for row in rows if row["table"] == "Differences over trainings" and row["row"] == "nats_per_vote"
+    ]
+    assert [row["column"] for row in differences] == ["bt, read out − ours, recalibrated"]
+    (sentence,) = [text for text in html.unescape(page).split("<li>") if text.startswith("Over 2 trainings each")]
+    assert "a vote costs bt, read out, " in sentence and "ours, recalibrated" in sentence
+    assert "Differences over trainings" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -246,6 +246,27 @@ def test_groups_are_judged_by_their_own_votes(report, items, models):
     assert expected.groups[1].nats_per_vote.mean == pytest.approx(by_hand, rel=1e-12)
 
 
+def test_groups_that_share_out_the_annotators_average_to_the_votes(items, models):
+    """Some judge an item twice, and are half as loud each time: votes are counted as annotators."""
+    votes, twice = items.single_votes, np.arange(0, len(items.single_votes.item), 3)
+    again = SingleVotes(
+        np.append(votes.item, votes.item[twice]),
+        np.append(votes.annotator, votes.annotator[twice]),
+        np.append(votes.category, (votes.category[twice] + 1) % 3),
+        np.append(np.where(np.isin(np.arange(len(votes.item)), twice), 0.5, 1.0), np.full(len(twice), 0.5)),
+        {"age": np.append(votes.groups["age"], votes.groups["age"][twice])},
+    )
+    counts = np.zeros((12, 3))
+    np.add.at(counts, (again.item, again.category), again.weight)
+    for model in item_report(models, replace(items, target_counts=counts, single_votes=again), resampling=FEW).models:
+        rows = model.groups["age"].groups
+        assert sum(row.num_votes for row in rows) == pytest.approx(counts.sum(), rel=1e-12) != len(again.item)
+        nats = np.average([row.nats_per_vote.mean for row in rows], weights=[row.num_votes for row in rows])
+        assert nats == pytest.approx(model.metrics["nats_per_vote"], rel=1e-9)
+        rewards = np.average([row.mean_reward for row in rows], weights=[row.num_votes for row in rows])
+        assert rewards == pytest.approx((counts.sum(axis=0) / counts.sum()) @ items.categories.rewards, rel=1e-9)
+
+
 def test_annotators_as_groups_have_intervals_over_items(items, models):
     votes = items.single_votes
     alone = replace(items, single_votes=replace(votes, groups={"annotator": votes.annotator}))

@@ -35,7 +35,8 @@ def test_metrics_are_those_of_training(report):
     for model, rewards, scale in zip(report.models, (REWARDS, OTHER), (1.3, 0.7), strict=True):
         expected = pair_metrics(*rewards.T, SHARE, WEIGHT, scale)
         assert {name: model.metrics[name] for name in expected} == expected and not model.refitted
-        assert list(model.metrics) == ["majority_accuracy", "majority_accuracy_ties_half", *expected]
+        calibration = ["pair_expected_calibration_error_equal_mass", "pair_debiased_calibration_error"]
+        assert list(model.metrics) == ["majority_accuracy", "majority_accuracy_ties_half", *expected, *calibration]
 
 
 def test_intervals_draw_whole_clusters_of_pairs(report):

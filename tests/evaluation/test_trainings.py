@@ -9,7 +9,7 @@ from trl_dprm.evaluation.intervals import Resampling
 from trl_dprm.evaluation.item_report import ItemPredictions, ItemRewards, item_report
 from trl_dprm.evaluation.judged_pairs import JudgedPairs
 from trl_dprm.evaluation.pair_report import PairPredictions, pair_report
-from trl_dprm.evaluation.trainings import over_trainings
+from trl_dprm.evaluation.trainings import over_trainings, unpaired_note
 
 FEW = Resampling(num_resamples=20)
 T_OF_TWO = 4.302652729911275  # 97.5 % quantile of Student's distribution with two degrees of freedom
@@ -65,6 +65,8 @@ def test_means_and_paired_differences_are_students(report):
         assert found[name].means["nats_per_vote"] == pytest.approx(by_hand(values))
     paired = [of[f"bt {number}, read out"] - of[f"ours {number}, recalibrated"] for number in range(3)]
     assert found["bt, read out"].differences["nats_per_vote"] == pytest.approx(by_hand(paired))
+    assert found["bt, read out"].compared_with == "ours, recalibrated"
+    assert "expected_reward_correlation_ceiling" not in found["bt, read out"].differences
     assert found["ours"].differences == found["ours, recalibrated"].differences == {}
 
 
@@ -72,6 +74,10 @@ def test_other_numbers_of_trainings_are_not_paired(report):
     methods = {"ours": ["ours 0", "ours 1"], "bt": ["bt 0", "bt 1", "bt 2"]}
     (bt,) = [method for method in over_trainings(report.models, methods) if method.name == "bt, read out"]
     assert bt.differences == {} and bt.num_trainings == 3
+    assert unpaired_note(methods) == [
+        "Trainings are compared in pairs: bt has another number of them than ours (2), and is not."
+    ]
+    assert unpaired_note({}) == [] and len(unpaired_note(METHODS)) == 1
 
 
 def test_methods_of_one_training_each_have_no_mean(report):

@@ -46,6 +46,32 @@ def test_every_number_equals_a_loop_over_the_groups_judgments():
         assert row.expected_calibration_error.mean == pytest.approx(calibration_loop(votes), rel=1e-10)
 
 
+def test_a_weight_counts_like_as_many_judgments():
+    """Weights of 1 and 2, halved, against the table in which the doubled judgments stand twice."""
+    times = RNG.integers(0, 3, 200)
+    twice = np.repeat(np.arange(200), times)
+    given = {"cluster_ids": CLUSTERS, "num_resamples": 60, "min_votes": 1}
+    repeated = group_report(
+        PROBS,
+        *(np.array(column, dtype=object)[twice].tolist() for column in JUDGMENTS),
+        REWARDS,
+        ANNOTATORS[twice],
+        **given,
+    )
+    weighted = group_report(PROBS, *JUDGMENTS, REWARDS, ANNOTATORS, **given, weight=times / 2)
+    assert weighted.num_without_group == repeated.num_without_group / 2
+    assert weighted[2:] == repeated[2:]
+    for row, other in zip(weighted.groups, repeated.groups, strict=True):
+        assert (row.num_votes, *row[2:4]) == (other.num_votes / 2, *other[2:4])
+        for mine, theirs in zip(row[4:], other[4:], strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-9, nan_ok=True)
+    over_items = group_report(PROBS, *JUDGMENTS, REWARDS, cluster_ids=CLUSTERS, num_resamples=60, weight=times / 2)
+    for row in over_items.groups:
+        here = row.group == GROUPS
+        nats, units = judgment_nats(PROBS, ITEMS, CATEGORIES)[here], CLUSTERS[ITEMS][here]
+        assert row.nats_per_vote == pytest.approx(mean_interval(nats, times[here], units, 60), rel=1e-10)
+
+
 def calibration_loop(votes):
     """Mean over categories and weighted mean over ten bins, vote by vote."""
     total = 0.0
@@ -191,6 +217,8 @@ def test_an_impossible_choice_has_infinite_nats_without_interval():
         ({"judged_items": [0, 2]}, r"judged_items\[1\] is 2; give whole numbers from 0 to 1"),
         ({"category_rewards": [0.0]}, r"category_rewards has 1 entries where 2 are needed"),
         ({"cluster_ids": [0]}, r"cluster_ids has shape \(1,\) where 2 ids are needed"),
+        ({"weight": [1.0]}, r"weight has 1 entries where 2 are needed"),
+        ({"weight": [1.0, -1.0]}, r"weight\[1\] is -1; give a finite weight"),
         ({"annotator_ids": [0]}, r"annotator_ids has shape \(1,\) where 2 ids are needed"),
     ],
 )

@@ -21,6 +21,7 @@ from trl_dprm.metrics.model_plots import (
     plot_reliabilities,
     plot_votes_curves,
 )
+from trl_dprm.metrics.pair_calibration import pair_reliability_points
 from trl_dprm.metrics.reliability_intervals import reliability_points
 from trl_dprm.metrics.votes_curve_intervals import curve_with_intervals
 
@@ -143,3 +144,17 @@ def test_pairs_are_counted_in_both_orders():
         [0.9, 0.8, 0.7, 0.1, 0.2, 0.3], [1, 0.8, 0.4, 0, 0.2, 0.6], [1, 5, 5] * 2, 10, "equal_mass"
     )
     np.testing.assert_allclose(drawn, np.stack([curve.predicted, curve.observed], 1), rtol=1e-12)
+
+
+def test_pairs_have_bands_of_their_intervals():
+    share, weight = np.arange(40) % 5 / 4, np.full(40, 5.0)
+    models = {name: np.random.default_rng(seed).uniform(size=40) for seed, name in enumerate("ab")}
+    intervals = {name: pair_reliability_points(probs, share, weight) for name, probs in models.items()}
+    (ax,) = plot_pairs(models, share, weight, intervals=intervals).axes
+    bands = [
+        shape for shape in ax.collections if len(shape.get_paths()[0].vertices) > 20 and not shape.get_offsets().any()
+    ]
+    for band, expected in zip(bands, intervals.values(), strict=True):
+        drawn = {tuple(corner) for corner in band.get_paths()[0].vertices}
+        for ends in (expected.low, expected.high):
+            assert set(zip(expected.predicted, ends, strict=True)) <= drawn

@@ -1,6 +1,7 @@
 """New votes as rows of a data set, gathered into one entry per text: by item, and by item and group."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,9 @@ def gather_votes(
     """Gather rows of votes by text.
 
     A row holds the votes of one text, `target_counts`, or one judgment of it, `category` (a name, or an index from 0);
-    with a group column the votes of one group. Rows of the same text are votes on the same item.
+    with a group column the votes of one group. Rows of the same text are votes on the same item. Where a column
+    `annotator_id` says who judged, somebody's several judgments of one item share one vote evenly, as
+    `trl-dprm prepare` counts them; judgments of nobody by name, and `target_counts`, are taken as they are.
 
     Args:
         columns (`Mapping` of columns of R entries): a data set, in the columns that training takes.
@@ -55,10 +58,16 @@ def gather_votes(
     >>> gathered = gather_votes(votes, ["bad", "good"], "group")
     >>> gathered.target_counts.tolist(), gathered.group_names, gathered.group_counts[1].tolist()
     ([[1.0, 1.0], [1.0, 0.0]], ['x', 'y'], [[1.0, 0.0], [0.0, 0.0]])
+
+    Somebody who judged a text twice has one vote on it:
+
+    >>> twice = {"text": ["a", "a", "a"], "category": ["good", "bad", "bad"], "annotator_id": ["ann", "ann", "bob"]}
+    >>> gather_votes(twice, ["bad", "good"]).target_counts.tolist()
+    [[1.5, 0.5]]
     """
     _check_columns(columns, group_column)
     item, rows = _items(columns)
-    votes = _votes(columns, list(category_names))
+    votes = _votes(columns, list(category_names)) * _shares(columns, item)[:, None]
     groups = [None] * len(item) if group_column is None else list(columns[group_column])
     if group_column is not None and None in groups:
         raise ValueError(f"Row {groups.index(None)}, column `{group_column}`: no group. Name one, or remove the row.")
@@ -120,6 +129,15 @@ def _votes(columns, names) -> np.ndarray:
                 f"Row {row}, column `target_counts`: {list(votes)}. Votes are finite numbers of at least 0."
             )
     return np.array(list(columns["target_counts"]), dtype=np.float64)
+
+
+def _shares(columns, item: np.ndarray) -> np.ndarray:
+    """What each row's judgment counts, `(R,)`: one vote per annotator and item."""
+    if "category" not in columns or "annotator_id" not in columns:
+        return np.ones(len(item))
+    judges = list(zip(item.tolist(), columns["annotator_id"], strict=True))
+    answers = Counter(judges)
+    return np.array([1.0 if judge[1] is None else 1 / answers[judge] for judge in judges])
 
 
 def _num_annotators(columns, votes: np.ndarray) -> int | None:

@@ -41,7 +41,8 @@ class AdaptArguments:
     dataset_name: str = field(
         metadata={
             "help": "PATH|HUB_ID of the new votes: a file (JSONL, JSON, CSV, Parquet), a folder or a Hub id, with "
-            "texts as in training and, per row, votes as `target_counts` or one judgment as `category`."
+            "texts as in training and, per row, votes as `target_counts` or one judgment as `category`. With a column "
+            "`annotator_id` somebody's several judgments of one text share one vote."
         }
     )
     output_dir: str = field(metadata={"help": "Folder to write; it must not exist, or be empty."})

@@ -35,6 +35,7 @@ from .processes import leave_together
 from .writing import check_output, whole_file, write_metrics
 
 _WIDTH = 120
+_COPIED = 0.9
 
 
 @dataclass
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         refuse_other_categories(configs)
         card_folder = check_card(next(iter(names.values()))) if reporting.update_card else None
         dataset = read_split(arguments.dataset_name, arguments.split, arguments.dataset_config)
-        validation = _validation_rows(arguments, reporting)
+        validation = _validation_rows(dataset, arguments, reporting)
         _check_scalars(names.keys() - configs.keys(), dataset, validation)
         trainer, scored, validated = _score(checkpoints, names, configs, dataset, validation, arguments)
         if trainer.is_world_process_zero():
@@ -184,7 +185,13 @@ def _distributional(checkpoints: EvaluatedCheckpoints, names: Mapping[str, str])
     options = {name: replace(checkpoints, model=path) for name, path in names.items()}
     configs = {name: checkpoint_config(chosen) for name, chosen in options.items() if is_dprm(chosen)}
     if not configs:
-        checkpoint_config(next(iter(options.values())))  # says what lies there instead
+        try:
+            checkpoint_config(next(iter(options.values())))
+        except ValueError as error:
+            raise ValueError(
+                f"{error} A scalar reward model is evaluated beside a DPRM, which says what the votes are on: "
+                "`--model YOUR_DPRM YOUR_SCALAR`."
+            ) from None
     return configs
 
 
@@ -215,7 +222,7 @@ def _require_matplotlib(option: str) -> None:
         ) from None
 
 
-def _validation_rows(arguments: EvaluateArguments, reporting: ReportArguments) -> Dataset | None:
+def _validation_rows(dataset: Dataset, arguments: EvaluateArguments, reporting: ReportArguments) -> Dataset | None:
     if reporting.validation_split is None and reporting.validation_dataset is None:
         return None
     source = reporting.validation_dataset or arguments.dataset_name
@@ -225,7 +232,21 @@ def _validation_rows(arguments: EvaluateArguments, reporting: ReportArguments) -
             "them cannot be judged by them. Name another split."
         )
     config = arguments.dataset_config if reporting.validation_dataset is None else None
-    return read_split(source, reporting.validation_split, config)
+    validation = read_split(source, reporting.validation_split, config)
+    _refuse_the_same_rows(dataset, validation)
+    return validation
+
+
+def _refuse_the_same_rows(dataset: Dataset, validation: Dataset) -> None:
+    """Equal texts with equal votes are common; that nearly all rows are equal in every column is a mistake."""
+    columns = sorted({*dataset.column_names} & {*validation.column_names})
+    known = {repr(row) for row in validation.select_columns(columns)}
+    repeated = sum(repr(row) in known for row in dataset.select_columns(columns))
+    if repeated > _COPIED * len(dataset):
+        raise ValueError(
+            f"{repeated} of {len(dataset)} rows that are evaluated stand among the validation votes, equal in every "
+            "column: what is fitted on them cannot be judged by them. Name other validation votes."
+        )
 
 
 def _score(

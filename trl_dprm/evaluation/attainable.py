@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from ..metrics.attainable_nats import AttainableNats, attainable_nats
 from ..metrics.averages import weighted_mean
 from ..metrics.item_scores import nats_per_vote
+from ..metrics.vote_pairs import has_pairs, in_one_category
 
 POOLED = "the shares of all these votes taken together, the same for every item"
 
@@ -17,7 +18,7 @@ def attainable_bracket(
     validation: Mapping[str, np.ndarray],
     target_counts: np.ndarray,
     validation_counts: ArrayLike | None,
-) -> tuple[AttainableNats, str]:
+) -> tuple[AttainableNats | None, str]:
     """The bracket of [`attainable_nats`], its upper end brought down by the model that the validation votes like best.
 
     A model's prediction, corrected by an item's other votes, predicts a vote better than the table's pooled shares do,
@@ -32,7 +33,8 @@ def attainable_bracket(
         validation_counts (array of shape `(M, K)`, *optional*): validation votes.
 
     Returns:
-        [`~trl_dprm.metrics.AttainableNats`], and what its prior is, in words.
+        [`~trl_dprm.metrics.AttainableNats`], and what its prior is, in words; `None` where no prior's strength is
+        known: no item has two votes, or all votes are for one category and no model is chosen.
 
     Source: [ours].
 
@@ -44,9 +46,11 @@ def attainable_bracket(
     >>> prior, nats.high < attainable_nats(votes).high
     ('the predictions of model', True)
     """
+    if not has_pairs(target_counts).any():
+        return None, POOLED
     name = None if validation_counts is None else _chosen(validation, np.asarray(validation_counts, dtype=np.float64))
     if name is None or (judged[name][target_counts > 0] == 0).any():  # impossible votes have no posterior
-        return attainable_nats(target_counts), POOLED
+        return None if in_one_category(target_counts) else attainable_nats(target_counts), POOLED
     return attainable_nats(target_counts, judged[name]), f"the predictions of {name}"
 
 

@@ -187,8 +187,9 @@ def _item_models(scored, validation, notes) -> dict[str, ItemPredictions | ItemR
     if rewards_alone and validation is not None:
         notes.append(
             f"{', '.join(rewards_alone)}: one number for a text (scalar reward models, and DPRMs trained on pairs "
-            "alone). Which distribution goes with which number is read out by a multinomial logit, fitted on the "
-            "validation votes. To be fair, compare it with the recalibrated rows, which the same votes have helped."
+            "alone). Which distribution goes with which number is read out by a multinomial logit on polynomials of "
+            "it, fitted on the validation votes, which choose their degree. To be fair, compare it with the "
+            "recalibrated rows, which the same votes have helped; figures and groups show these."
         )
     elif rewards_alone:
         notes.append(

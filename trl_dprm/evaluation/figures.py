@@ -17,6 +17,7 @@ from ..metrics.model_plots import (
 from .data_report import EvaluationReport
 from .item_report import ItemReport
 from .pair_report import PairNumbers, PairReport
+from .subjects import shown_forms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,8 @@ _CAPTIONS = {
     "pairs": (
         "Pairs",
         "Probability that a response is preferred, σ(κΔ), against the share of the votes, every pair in both orders. "
-        "Ten bins that hold equally many votes; the area of a point shows how many.",
+        "Ten bins that hold equally many votes; the area of a point shows how many. Several models are shown with κ "
+        "fitted on the validation pairs, where these were given. Shaded are intervals of each bin by itself.",
     ),
 }
 
@@ -81,7 +83,8 @@ class ReportFigure(NamedTuple):
 def report_figures(report: EvaluationReport) -> dict[str, ReportFigure]:
     """Every figure of a report, by a name of letters and digits.
 
-    Models are shown as they are, up to five; an only one recalibrated, too.
+    Models are shown as they are, up to five; an only one recalibrated, too. On pairs several are shown with κ fitted
+    where it was.
 
     Args:
         report ([`~trl_dprm.evaluation.data_report.EvaluationReport`]): what was found.
@@ -97,9 +100,9 @@ def report_figures(report: EvaluationReport) -> dict[str, ReportFigure]:
 
 def _item_figures(report: ItemReport) -> Iterator[tuple[str, ReportFigure]]:
     """The figures of predicted distributions, by name."""
-    shown = _shown(report.models)
+    shown = {model.title: model for model in shown_forms(report.models)[: len(MODEL_COLOURS)]}
     models = {name: model.category_probs for name, model in shown.items()}
-    dashed = {name for name, model in shown.items() if model.temperature is not None}
+    dashed = {name for name, model in shown.items() if model.temperature is not None and model.name in shown}
     counts, names = report.items.target_counts, report.items.categories.names
     rewards, _, cost = report.items.geometry
     intervals = {name: model.reliability for name, model in shown.items()}
@@ -120,32 +123,26 @@ def _item_figures(report: ItemReport) -> Iterator[tuple[str, ReportFigure]]:
 
 
 def _pairs(report: PairReport) -> "Figure":
-    shown = _shown(report.models)
+    shown = {model.title: model for model in _pair_forms(report)[: len(MODEL_COLOURS)]}
     return plot_pairs(
         {name: model.win_probs for name, model in shown.items()},
         report.pairs.chosen_vote_share,
         report.pairs.pair_weight,
-        {name for name, model in shown.items() if model.refitted},
+        {name for name, model in shown.items() if model.refitted and model.name in shown},
+        {name: model.reliability for name, model in shown.items()},
     )
+
+
+def _pair_forms(report: PairReport) -> list[PairNumbers]:
+    """An only model in all its forms; several with κ fitted where it was, since a raw κ is but a unit of rewards."""
+    names = {model.name for model in report.models}
+    fitted = {model.name for model in report.models if model.refitted}
+    return [model for model in report.models if len(names) == 1 or model.refitted == (model.name in fitted)]
 
 
 def _captioned(name: str, figure: "Figure", variable: str = "") -> ReportFigure:
     title, caption = _CAPTIONS[name]
     return ReportFigure(title.format(variable=variable), caption, figure)
-
-
-def _shown(models) -> dict:
-    """The models that figures show, by what they are called."""
-    raw = {model.name: model for model in models}
-    if len(raw) == 1:
-        return {model.title: model for model in models}
-    as_given = [model for model in models if not _is_refit(model)]
-    return {model.title: model for model in as_given[: len(MODEL_COLOURS)]}
-
-
-def _is_refit(model) -> bool:
-    """Whether it stands behind the same model as it was given."""
-    return model.refitted if isinstance(model, PairNumbers) else model.temperature is not None
 
 
 def item_name(report: ItemReport, row: int) -> str:

@@ -14,9 +14,13 @@ from .item_report import ItemReport, ModelNumbers
 from .pair_report import OTHER_PAIRS, PairNumbers, PairReport
 from .table import number_text
 from .tables import fitted_first, group_interval_over
-from .trainings import OTHER_TRAININGS, MethodNumbers, over_trainings
+from .trainings import OTHER_TRAININGS, MethodNumbers, over_trainings, unpaired_note
 
 _HARDLY = 0.01  # of the range of rewards
+_PAIR_COSTS = {
+    "pair_log_loss": "By σ(κΔ) a vote on a pair",
+    "three_way_nats": "A vote for one of the two responses or a tie",
+}
 
 
 def report_findings(report: EvaluationReport) -> list[str]:
@@ -54,18 +58,14 @@ def pair_findings(report: PairReport) -> list[str]:
         report ([`PairReport`]): what was found.
     """
     first = report.models[0]
-    loss, interval = first.metrics["pair_log_loss"], first.intervals.get("pair_log_loss")
     agreement = first.intervals.get("vote_agreement")
     ends = "" if agreement is None else f" [{agreement.low:.1%}, {agreement.high:.1%}]"
-    found = [
-        f"{first.name} agrees with {first.metrics['vote_agreement']:.1%}{ends} of the votes on pairs; the "
-        f"cross-entropy of σ(κΔ) is {_with_interval(loss, interval)}, against 0.6931 for saying nothing."
-    ]
-    for model in report.models[1:]:
-        difference = model.differences.get("pair_log_loss")
-        if difference is not None:
-            found.append(_cost(model, difference, first))
-    return found
+    found = [f"{first.name} agrees with {first.metrics['vote_agreement']:.1%}{ends} of the votes on pairs."]
+    forms = [model for model in report.models if model.name == first.name]
+    for metric in _PAIR_COSTS:
+        found += [_against_pair_constant(report, model, metric) for model in forms if metric in model.metrics]
+        found += [_pair_difference(report, model, metric) for model in report.models[1:]]
+    return [sentence for sentence in found if sentence]
 
 
 def training_findings(report: EvaluationReport) -> list[str]:
@@ -97,7 +97,10 @@ def intervals_sentence(report: EvaluationReport) -> str:
         parts.append(f"those of pairs over {OTHER_PAIRS}" if parts else OTHER_PAIRS)
     if not parts:
         return ""
-    parts += [f"means over trainings speak of {OTHER_TRAININGS}"] if report.methods else []
+    parts += [f"those of means over trainings over {OTHER_TRAININGS}"] if report.methods else []
+    judged = [part for part in (report.items, report.pairs) if part is not None]
+    if any(model.is_fitted for part in judged for model in part.models):
+        parts.append("what was fitted on validation votes is held as it is")
     return f"Square brackets hold {100 * (report.items or report.pairs).level:g} % intervals over {'; '.join(parts)}."
 
 
@@ -111,7 +114,9 @@ def report_notes(report: EvaluationReport) -> list[str]:
     for part in (report.items, report.pairs):
         notes += [] if part is None else part.notes
     if report.items is not None:
-        notes.append(f"The best constants were chosen on {report.items.constants_from}.")
+        own = "; those of groups on the groups' judged votes" if report.items.models[0].groups else ""
+        notes.append(f"The best constants were chosen on {report.items.constants_from}{own}.")
+    notes += unpaired_note(report.methods)
     return list(dict.fromkeys(notes))
 
 
@@ -131,7 +136,7 @@ def _intervals_elsewhere(report: ItemReport) -> dict[str, list[str]]:
 
 def _over_trainings(method: MethodNumbers, difference: MeanInterval, on: str) -> str:
     costs = f"Over {method.num_trainings} trainings each, a vote{on} costs {method.name},"
-    return _compared(costs, difference, "the first method", "trainings")
+    return _compared(costs, difference, method.compared_with, "trainings")
 
 
 def _against_constant(report: ItemReport, model: ModelNumbers) -> str:
@@ -148,6 +153,41 @@ def _against_constant(report: ItemReport, model: ModelNumbers) -> str:
         told = _with_interval(difference.difference, difference)
         return f"{cost}, which these votes cannot tell from {best} (difference {told})."
     return f"{cost}, {_distance(*difference[:3])} {'less' if difference.difference < 0 else 'more'} than {best}."
+
+
+def _against_pair_constant(report: PairReport, model: PairNumbers, metric: str) -> str:
+    nats, constant = model.metrics[metric], report.constant.metrics[metric]
+    costs = f"{_PAIR_COSTS[metric]} costs {model.title}{',' * model.is_fitted}"
+    if not math.isfinite(nats):
+        return f"{costs} infinitely many nats: it calls impossible what got votes."
+    own = metric != "pair_log_loss" and report.constant.chosen_on.startswith("the judged")
+    chosen = " (its ties chosen on these very votes, in its favour)" if own else ""
+    cost = f"{costs} {_with_interval(nats, model.intervals.get(metric))} nats"
+    best = f"the best constant's {number_text(constant)}{chosen}"
+    difference = model.constant_differences.get(metric)
+    if difference is None:
+        return f"{cost}, beside {best}; the difference has no interval here."
+    if difference.low <= 0 <= difference.high:
+        told = _with_interval(difference.difference, difference)
+        return f"{cost}, which these votes cannot tell from {best} (difference {told})."
+    return f"{cost}, {_distance(*difference[:3])} {'less' if difference.difference < 0 else 'more'} than {best}."
+
+
+def _pair_difference(report: PairReport, model: PairNumbers, metric: str) -> str:
+    """Like with like: with links fitted where both have them, as they are where neither has; κ by itself for one."""
+    first = report.models[0]
+    fitted = {other.name: other for other in report.models if other.is_fitted}
+    both = first.name in fitted and model.name in fitted
+    if model.name == first.name:
+        difference = model.differences.get(metric)
+    elif both and model.is_fitted:
+        first, difference = fitted[first.name], model.fitted_differences.get(metric)
+    else:
+        difference = None if both or model.is_fitted else model.differences.get(metric)
+    if difference is None:
+        return ""
+    who = model.title + "," * model.is_fitted
+    return _compared(f"{_PAIR_COSTS[metric]} costs {who}", difference, first.title, "votes")
 
 
 def _against_attainable(report: ItemReport, model: ModelNumbers) -> str:
@@ -219,7 +259,7 @@ def _difference(report: ItemReport, model: ModelNumbers) -> str:
     return _cost(model, difference, first)
 
 
-def _cost(model: ModelNumbers | PairNumbers, difference: PairedDifference, first: ModelNumbers | PairNumbers) -> str:
+def _cost(model: ModelNumbers, difference: PairedDifference, first: ModelNumbers) -> str:
     """How the nats of a vote differ from those that it costs another model."""
     who = model.title + "," * model.is_fitted  # "bt, read out,"
     return _compared(f"A vote costs {who}", difference, first.title, "votes")
@@ -260,7 +300,7 @@ def _worst_group(model: ModelNumbers, variable: str) -> str:
         return ""
     gap = worst.reward_gap
     promise = f"{model.name} promises {number_text(abs(gap.mean))} {'more' if gap.mean > 0 else 'less'}"
-    votes = f"{worst.group} ({worst.num_votes:,} votes)"
+    votes = f"{worst.group} ({number_text(worst.num_votes)} votes)"
     if not math.isfinite(gap.low):
         return (
             f"By {variable}, the expected reward is farthest off for {votes}: {promise} than this group finds "

@@ -19,7 +19,8 @@ from ..metrics.sharpness import SharpnessComparison, compare_sharpness
 from ..metrics.vote_pairs import has_pairs
 from ..metrics.vote_share_coverage import VoteShareCoverage, vote_share_coverage
 from ..metrics.votes_curve_intervals import AheadOfVotes
-from .attainable import POOLED, attainable_bracket
+from .attainable import attainable_bracket
+from .category_calibration import CategoryCalibration, calibration_by_category
 from .fitted_intervals import fitted_intervals
 from .intervals import (
     CROSSED,
@@ -31,13 +32,14 @@ from .intervals import (
     coverage_interval,
     differences,
     drawn_metrics,
-    few_clusters_note,
     metric_intervals,
     reliability_with_intervals,
 )
-from .judged_items import JudgedItems, SingleVotes
+from .item_notes import item_notes
+from .judged_items import JudgedItems
 from .own_votes import OwnVotes
 from .subjects import Firsts, ItemPredictions, ItemRewards, ModelForm, Subject, subjects_of
+from .votes_and_judgments import refuse_other_judgments
 
 _ROUNDING = 1e-6
 
@@ -70,6 +72,7 @@ class ModelNumbers(ModelForm):
         ahead_of_votes ([`AheadOfVotes`], *optional*): the model without a vote, minus the estimate from 0, 1, 2, …
             votes alone, on the same items.
         reliability (`list` of [`ReliabilityPoints`]): for each category the curve, with intervals.
+        by_category (`dict` of [`CategoryCalibration`]): by category its calibration errors.
     """
 
     category_probs: np.ndarray
@@ -88,6 +91,7 @@ class ModelNumbers(ModelForm):
     votes_curve: VotesCurve | None
     ahead_of_votes: AheadOfVotes | None
     reliability: list[ReliabilityPoints]
+    by_category: dict[str, CategoryCalibration]
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,8 @@ def item_report(
         [`ItemReport`].
 
     Raises:
-        ValueError: no model, predictions that are no distributions or of other shapes than the votes, and rewards
-            without validation votes.
+        ValueError: no model, predictions that are no distributions or of other shapes than the votes, rewards without
+            validation votes, and judgments that are not those of the votes.
 
     Example:
 
@@ -156,15 +160,14 @@ def item_report(
     """
     if not models:
         raise ValueError("models is empty; give the predictions of at least one model by its name")
+    refuse_other_judgments(items)
     subjects = subjects_of(models, validation_counts)
     firsts = Firsts.of(subjects)
     reference, reference_name = _reference(items, validation_counts, reference_counts)
     constant = np.tile(best_constant(*_shares_and_votes(reference), "nats_per_vote"), (len(items), 1))
     own_votes, crossed = OwnVotes.of(items, reference, resampling), can_cross(items)
     drawn = drawn_metrics([_checked(subject, items) for subject in subjects], items, resampling)
-    attainable, prior = None, POOLED
-    if has_pairs(items.target_counts).any():
-        attainable, prior = _attainable(subjects, items, validation_counts)
+    attainable, prior = _attainable(subjects, items, validation_counts)
     return ItemReport(
         items=items,
         models=[
@@ -180,7 +183,7 @@ def item_report(
         votes_only=own_votes.votes_only_curve(),
         interval_over=CROSSED if crossed else PANEL,
         level=resampling.level,
-        notes=_notes(items, validation_counts, own_votes, crossed),
+        notes=item_notes(items, validation_counts, reference, reference_name, own_votes, crossed),
     )
 
 
@@ -190,7 +193,7 @@ def _checked(subject: Subject, items: JudgedItems) -> np.ndarray:
 
 def _attainable(
     subjects: Sequence[Subject], items: JudgedItems, validation_counts: ArrayLike | None
-) -> tuple[AttainableNats, str]:
+) -> tuple[AttainableNats | None, str]:
     """The bracket of what can be attained, with the prior that the validation votes choose."""
     judged = {subject.title: subject.category_probs for subject in subjects}
     validation = {
@@ -242,6 +245,7 @@ def _numbers(
         votes_curve=curve,
         ahead_of_votes=ahead,
         reliability=reliability_with_intervals(probs, items, resampling),
+        by_category=calibration_by_category(probs, items, resampling),
     )
 
 
@@ -293,7 +297,7 @@ def _whole(items: JudgedItems) -> np.ndarray:
 def _groups(probs: np.ndarray, items: JudgedItems, resampling: Resampling) -> dict[str, GroupReport]:
     """For each variable the numbers of each group of annotators."""
     votes = items.single_votes
-    if votes is None:
+    if votes is None or not votes.weight.any():
         return {}
     return {
         variable: group_report(
@@ -302,21 +306,16 @@ def _groups(probs: np.ndarray, items: JudgedItems, resampling: Resampling) -> di
             list(groups),
             votes.category,
             items.categories.rewards,
-            annotator_ids=None if _one_annotator_each(votes.annotator, groups) else votes.annotator,
+            annotator_ids=None if votes.groups_are_people(variable) else votes.annotator,
             cluster_ids=items.clusters,
             num_resamples=resampling.num_resamples,
             level=resampling.level,
             seed=resampling.seed,
+            weight=votes.weight,
         )
         for variable, groups in votes.groups.items()
         if any(group is not None for group in groups)
     }
-
-
-def _one_annotator_each(annotators: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether groups are single people, such as the annotators themselves: others of them do not exist."""
-    pairs = {(annotator, group) for annotator, group in zip(annotators, groups, strict=True) if group is not None}
-    return len(pairs) == len({group for _, group in pairs})
 
 
 def _reference(items, validation_counts, reference_counts) -> tuple[np.ndarray, str]:
@@ -331,43 +330,3 @@ def _reference(items, validation_counts, reference_counts) -> tuple[np.ndarray, 
 def _shares_and_votes(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     votes = counts.sum(axis=1)
     return counts[votes > 0] / votes[votes > 0, None], votes[votes > 0]
-
-
-def _made_of(votes: SingleVotes, target_counts: np.ndarray) -> bool:
-    """Whether the judgments add up to the votes."""
-    counts = np.zeros_like(target_counts)
-    np.add.at(counts, (votes.item, votes.category), votes.weight)
-    return np.allclose(counts, target_counts, atol=_ROUNDING)
-
-
-def _notes(items, validation_counts, own_votes, crossed) -> list[str]:
-    """What the numbers do not say of themselves."""
-    notes = few_clusters_note(items.clusters)
-    if not crossed:
-        notes.append(
-            "The judgments' annotators are not known here, so every interval is over items alone: it speaks for this "
-            "panel of annotators. With the table of judgments it speaks for other annotators, too."
-        )
-    elif not _made_of(items.single_votes, items.target_counts):
-        notes.append(
-            "The table of judgments has other votes than the data (weighted for a population?): scores are on the "
-            "data's votes, intervals and groups on the judgments."
-        )
-    for variable, groups in {} if items.single_votes is None else items.single_votes.groups.items():
-        if _one_annotator_each(items.single_votes.annotator, groups):
-            notes.append(f"The groups by {variable} are single annotators: their intervals are over items alone.")
-    if validation_counts is None:
-        notes.append(
-            "No validation votes were given: nothing was recalibrated, and a prior strength is the one stored with "
-            "the model, if any."
-        )
-    if not has_pairs(items.target_counts).any():
-        notes.append("No item has two votes, so nothing can be said about disagreement within an item.")
-    elif own_votes.steps:
-        number = int(own_votes.chosen.sum())
-        left_out = len(items) - number
-        notes.append(
-            f"The curve of votes is drawn on the {number} items with more than {own_votes.steps[-1]} whole votes"
-            + (f"; {left_out} others have fewer, or fractions." if left_out else ".")
-        )
-    return notes

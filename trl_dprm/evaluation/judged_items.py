@@ -47,6 +47,22 @@ class SingleVotes:
                     f"{name} has shape {values.shape} for {len(item)} judgments; give one entry for each judgment"
                 )
 
+    def groups_are_people(self, variable: str) -> bool:
+        """Whether the groups are single people, such as the annotators themselves: others of them do not exist.
+
+        Args:
+            variable (`str`): one of `groups`.
+
+        Example:
+
+        >>> votes = SingleVotes([0, 0], ["ann", "bob"], [0, 1], groups={"age": ["old", "old"], "who": ["ann", "bob"]})
+        >>> votes.groups_are_people("age"), votes.groups_are_people("who")
+        (False, True)
+        """
+        members = zip(self.annotator, self.groups[variable], strict=True)
+        pairs = {(annotator, group) for annotator, group in members if group is not None}
+        return len(pairs) == len({group for _, group in pairs})
+
 
 @dataclass(frozen=True)
 class JudgedItems:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from ..metrics.arrays import share_vector, weight_vector
 
+OTHER_PAIRS = "other pairs, for this panel of annotators"  # what intervals speak of
 _ROUNDING = 1e-6
 
 

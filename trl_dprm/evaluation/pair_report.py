@@ -4,82 +4,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import expit
 
-from ..metrics import (
-    DavidsonLink,
-    PairedDifference,
-    davidson_probs,
-    expected_calibration_error,
-    fit_davidson,
-    mean_interval,
-    pair_metrics,
-    paired_difference,
-)
+from ..metrics import CalibratedLevel, PairedDifference, mean_interval, pair_metrics, paired_difference
 from ..metrics.averages import weighted_mean
-from ..metrics.pair_links import fit_bradley_terry_scale
-from ..metrics.statistic_bootstrap import statistic_interval
-from .intervals import MOST_DRAWS, Interval, Resampling, few_clusters_note
-from .judged_pairs import JudgedPairs
-from .pair_scores import PAIR_REPORT_METRICS, PairScore, pair_scores
-
-OTHER_PAIRS = "other pairs, for this panel of annotators"
-
-
-@dataclass(frozen=True)
-class PairPredictions:
-    """What one model says of the pairs of a report.
-
-    Args:
-        rewards (array of shape `(N, 2)`): of the chosen and the rejected response.
-        bradley_terry_scale (`float`): κ in `σ(κΔ)`, stored with the model.
-        validation_rewards (array of shape `(M, 2)`, *optional*): of the validation pairs, on which κ is fitted anew.
-        three_way_probs (array of shape `(N, 3)`, *optional*): of chosen, tie, rejected, as the model was trained: for
-            distributions [`~trl_dprm.metrics.win_tie_probs`].
-    """
-
-    rewards: ArrayLike
-    bradley_terry_scale: float = 1.0
-    validation_rewards: ArrayLike | None = None
-    three_way_probs: ArrayLike | None = None
+from ..metrics.pair_calibration import pair_reliability_points
+from ..metrics.reliability_intervals import ReliabilityPoints
+from .intervals import Interval, Resampling, few_clusters_note
+from .judged_pairs import OTHER_PAIRS, JudgedPairs
+from .pair_calibration import OF_SCALE, OF_WIN, pair_calibration
+from .pair_constants import PairConstant, pair_constant
+from .pair_forms import PairForm, PairPredictions, PairSubject, pair_subjects
+from .pair_scores import PAIR_REPORT_METRICS, PairScore
 
 
 @dataclass(frozen=True)
-class PairNumbers:
+class PairNumbers(PairForm):
     """One row of the report.
 
     Attributes:
-        name (`str`): of the model.
-        scale (`float`): κ of `σ(κΔ)`.
-        refitted (`bool`): whether κ was fitted on validation pairs; otherwise it is the one stored with the model.
+        name, scale, refitted, davidson: as in [`PairForm`].
         win_probs (`np.ndarray` of shape `(N,)`): `σ(κΔ)`.
-        davidson ([`~trl_dprm.metrics.DavidsonLink`], *optional*): fitted on validation pairs, where `refitted` and
-            their ties are known.
         metrics (`dict[str, float]`): of `PAIR_REPORT_METRICS` those that are defined for the model and the pairs.
         intervals (`dict` of [`Interval`]): of `metrics`, over other pairs; none where there is one pair (or cluster),
             and where the number is not finite.
         differences (`dict`): by metric what the model's scores are minus those of the first model.
+        fitted_differences (`dict`): of a model with its links fitted, the same against the first model with its own
+            fitted.
+        constant_differences (`dict`): the same against the best constant.
+        if_calibrated (`dict` of [`~trl_dprm.metrics.CalibratedLevel`]): the calibration errors that chance alone
+            would give this model, by the names of [`~trl_dprm.evaluation.pair_calibration.CalibrationNames`].
+        reliability ([`ReliabilityPoints`]): the curve of `win_probs`, both orders counted, with intervals.
     """
 
-    name: str
-    scale: float
-    refitted: bool
     win_probs: np.ndarray
-    davidson: DavidsonLink | None
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     differences: dict[str, PairedDifference]
-
-    @property
-    def title(self) -> str:
-        """What sentences, tables and figures call it."""
-        return f"{self.name}, κ fitted" if self.refitted else self.name
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether validation pairs have had a say in the probabilities."""
-        return self.refitted
+    fitted_differences: dict[str, PairedDifference]
+    constant_differences: dict[str, PairedDifference]
+    if_calibrated: dict[str, CalibratedLevel]
+    reliability: ReliabilityPoints
 
 
 @dataclass(frozen=True)
@@ -89,12 +53,14 @@ class PairReport:
     Attributes:
         pairs ([`JudgedPairs`]): what was judged.
         models (`list[PairNumbers]`): in the order given.
+        constant ([`PairConstant`]): what says the same of every pair.
         level (`float`): of the intervals, which are over other pairs, for this panel of annotators.
         notes (`list[str]`): what a reader must know.
     """
 
     pairs: JudgedPairs
     models: list[PairNumbers]
+    constant: PairConstant
     level: float
     notes: list[str] = field(default_factory=list)
 
@@ -129,33 +95,16 @@ def pair_report(
     """
     if not models:
         raise ValueError("models is empty; give the predictions of at least one model by its name")
-    notes, subjects = _notes(pairs), []
-    for name, predictions in models.items():
-        rewards = predictions.rewards
-        subjects.append(
-            _Subject(name, rewards, predictions.bradley_terry_scale, three_way_probs=predictions.three_way_probs)
-        )
-        if validation_pairs is not None and predictions.validation_rewards is not None:
-            subjects += _refitted(name, predictions, validation_pairs, notes)
-    first = subjects[0].scores(pairs)
+    subjects, fitting_notes = pair_subjects(models, validation_pairs)
+    firsts = [subject.scores(pairs) for subject in subjects if subject.name == subjects[0].name]
+    constant = pair_constant(pairs, validation_pairs)
     return PairReport(
-        pairs, [_numbers(subject, first, pairs, resampling) for subject in subjects], resampling.level, notes
+        pairs,
+        [_numbers(subject, firsts, constant, pairs, resampling) for subject in subjects],
+        constant,
+        resampling.level,
+        [*_notes(pairs), *fitting_notes, *constant.notes],
     )
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A model, as it is or with its links fitted, before it is measured."""
-
-    name: str
-    rewards: ArrayLike
-    scale: float
-    refitted: bool = False
-    davidson: DavidsonLink | None = None
-    three_way_probs: ArrayLike | None = None
-
-    def scores(self, pairs: JudgedPairs) -> dict[str, PairScore]:
-        return pair_scores(self.rewards, self.scale, self.three_way_probs, pairs)
 
 
 def _notes(pairs: JudgedPairs) -> list[str]:
@@ -174,57 +123,45 @@ def _notes(pairs: JudgedPairs) -> list[str]:
     return notes
 
 
-def _refitted(name: str, predictions: PairPredictions, pairs: JudgedPairs, notes: list[str]) -> list[_Subject]:
-    """With κ by the validation pairs; none, with a note, where these do not determine it."""
-    chosen, rejected = np.asarray(predictions.validation_rewards, dtype=np.float64).T
-    unequal = (chosen != rejected) & (pairs.pair_weight > 0)
-    if not unequal.any():
-        notes.append(f"{name}: equal rewards in every validation pair, so κ was not fitted anew.")
-        return []
-    link = fit_bradley_terry_scale(chosen, rejected, pairs.chosen_vote_share, pairs.pair_weight)
-    if link.boundary is not None:
-        notes.append(f"{name}: the validation pairs put κ at {link.boundary}, so it was not fitted anew.")
-        return []
-    davidson, probs, known = None, None, pairs.with_ties
-    if (unequal & known).any():
-        davidson = fit_davidson(chosen[known], rejected[known], pairs.vote_counts[known])
-        if davidson.boundaries:
-            where = " and ".join(davidson.boundaries)
-            notes.append(
-                f"{name}: the validation pairs put Davidson's model at a boundary ({where}); it was left out."
-            )
-            davidson = None
-    if davidson is not None:
-        probs = davidson_probs(*np.asarray(predictions.rewards).T, davidson.scale, davidson.tie_propensity)
-    return [_Subject(name, predictions.rewards, link.scale, True, davidson, probs)]
-
-
 def _numbers(
-    subject: _Subject, first: dict[str, PairScore], pairs: JudgedPairs, resampling: Resampling
+    subject: PairSubject,
+    firsts: list[dict[str, PairScore]],
+    constant: PairConstant,
+    pairs: JudgedPairs,
+    resampling: Resampling,
 ) -> PairNumbers:
-    """Everything about one model."""
-    scores, probs = subject.scores(pairs), subject.three_way_probs
+    """Everything about one model; `firsts` are the first model's scores as it is and, where they are, fitted."""
+    scores, probs, win_probs = subject.scores(pairs), subject.three_way_probs, subject.win_probs
     chosen, rejected = np.asarray(subject.rewards, dtype=np.float64).T
     metrics = pair_metrics(chosen, rejected, pairs.chosen_vote_share, pairs.pair_weight, subject.scale)
     for name in scores.keys() - metrics.keys():
         values, weight = scores[name]
         metrics[name] = weighted_mean(values, weight) if weight.any() else float("nan")
-    win_probs = expit(subject.scale * (chosen - rejected))
-    calibrated = {"pair_expected_calibration_error": win_probs}
-    if probs is not None:
-        calibrated["win_calibration_error"] = np.asarray(probs, dtype=np.float64) @ [1.0, 0.5, 0.0]
-        metrics["win_calibration_error"] = _calibration_error(calibrated["win_calibration_error"], pairs)
     intervals = {name: _mean_interval(score, pairs, resampling) for name, score in scores.items()}
-    intervals |= {name: _calibration_interval(probs, pairs, resampling) for name, probs in calibrated.items()}
+    calibration = [pair_calibration(win_probs, OF_SCALE, pairs, resampling)]
+    if probs is not None:
+        wins = np.asarray(probs, dtype=np.float64) @ [1.0, 0.5, 0.0]
+        calibration.append(pair_calibration(wins, OF_WIN, pairs, resampling))
+    for found in calibration:
+        metrics |= found.metrics
+        intervals |= found.intervals
     return PairNumbers(
         name=subject.name,
         scale=subject.scale,
         refitted=subject.refitted,
-        win_probs=win_probs,
         davidson=subject.davidson,
+        win_probs=win_probs,
         metrics={name: metrics[name] for name in PAIR_REPORT_METRICS if name in metrics},
         intervals={name: intervals[name] for name in PAIR_REPORT_METRICS if intervals.get(name) is not None},
-        differences=_differences(scores, first, pairs, resampling),
+        differences=_differences(scores, firsts[0], pairs, resampling),
+        fitted_differences=_differences(scores, firsts[1], pairs, resampling)
+        if subject.refitted and len(firsts) > 1
+        else {},
+        constant_differences=_differences(scores, constant.scores, pairs, resampling),
+        if_calibrated={name: level for found in calibration for name, level in found.if_calibrated.items()},
+        reliability=pair_reliability_points(
+            win_probs, pairs.chosen_vote_share, pairs.pair_weight, pairs.units, *_how(resampling)
+        ),
     )
 
 
@@ -237,41 +174,23 @@ def _can_draw(score: PairScore, pairs: JudgedPairs) -> bool:
 def _mean_interval(score: PairScore, pairs: JudgedPairs, resampling: Resampling) -> Interval | None:
     if not _can_draw(score, pairs):
         return None
-    how = resampling.num_resamples, resampling.level, resampling.seed
-    return Interval(*mean_interval(*score, pairs.units, *how)[1:], OTHER_PAIRS)
+    return Interval(*mean_interval(*score, pairs.units, *_how(resampling))[1:], OTHER_PAIRS)
 
 
-def _calibration_error(win_probs: np.ndarray, pairs: JudgedPairs, rows: np.ndarray | slice = slice(None)) -> float:
-    columns = win_probs, pairs.chosen_vote_share, pairs.pair_weight
-    return expected_calibration_error(*(column[rows] for column in columns), both_orders=True)
-
-
-def _calibration_interval(win_probs: np.ndarray, pairs: JudgedPairs, resampling: Resampling) -> Interval | None:
-    voted = np.flatnonzero(pairs.pair_weight > 0)
-    if len(np.unique(pairs.units[voted])) < 2:
-        return None
-    error = statistic_interval(
-        lambda rows: _calibration_error(win_probs, pairs, voted[rows]),
-        len(voted),
-        pairs.units[voted],
-        min(resampling.num_resamples, MOST_DRAWS),
-        resampling.level,
-        resampling.seed,
-    )
-    return Interval(max(error.low, 0.0), min(error.high, 1.0), OTHER_PAIRS)
+def _how(resampling: Resampling) -> tuple[int, float, int]:
+    return resampling.num_resamples, resampling.level, resampling.seed
 
 
 def _differences(
-    scores: dict[str, PairScore], first: dict[str, PairScore], pairs: JudgedPairs, resampling: Resampling
+    scores: dict[str, PairScore], others: dict[str, PairScore], pairs: JudgedPairs, resampling: Resampling
 ) -> dict[str, PairedDifference]:
     """Of every mean that differs; margins are in each model's own unit and are not compared."""
-    how = resampling.num_resamples, resampling.level, resampling.seed
     return {
-        name: paired_difference(score.values, first[name].values, score.weight, pairs.units, *how)
+        name: paired_difference(score.values, others[name].values, score.weight, pairs.units, *_how(resampling))
         for name, score in scores.items()
         if name != "margin"
-        and name in first
-        and not (score.values == first[name].values)[score.weight > 0].all()
+        and name in others
+        and not (score.values == others[name].values)[score.weight > 0].all()
         and _can_draw(score, pairs)
-        and _can_draw(first[name], pairs)
+        and _can_draw(others[name], pairs)
     }

@@ -21,9 +21,28 @@ PAIR_REPORT_METRICS = {
     ),
     "majority_accuracy_ties_half": MetricDescription("The same; equal rewards are half a win", 0, 1, 1),
     **PAIR_METRICS,
+    "pair_expected_calibration_error_equal_mass": MetricDescription(
+        "The same with ten bins that hold equally many votes", 0, 1, 0
+    ),
+    "pair_debiased_calibration_error": MetricDescription(
+        "Root mean square calibration error of σ(κΔ), both orders counted, ten bins of equal width, without what "
+        "finite votes add; it may be above the plain error",
+        0,
+        1,
+        0,
+    ),
     "win_calibration_error": MetricDescription(
-        "The same of P(win) + P(tie)/2: as trained, of two independent draws from the two distributions; with κ "
-        "fitted, of Davidson's model",
+        "Calibration error of P(win) + P(tie)/2 against the vote shares, both orders counted, ten bins of equal "
+        "width: as trained, of two independent draws from the two distributions; with κ fitted, of Davidson's model",
+        0,
+        1,
+        0,
+    ),
+    "win_calibration_error_equal_mass": MetricDescription(
+        "The same with ten bins that hold equally many votes", 0, 1, 0
+    ),
+    "win_debiased_calibration_error": MetricDescription(
+        "Root mean square calibration error of P(win) + P(tie)/2, as that of σ(κΔ) without what finite votes add",
         0,
         1,
         0,

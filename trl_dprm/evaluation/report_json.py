@@ -74,6 +74,7 @@ def _model(model: ModelNumbers, category_names: Sequence[str]) -> dict:
         "votes_curve": _plain(model.votes_curve),
         "ahead_of_votes": _plain(model.ahead_of_votes),
         "reliability": _plain(dict(zip(category_names, model.reliability, strict=True))),
+        "calibration_by_category": _plain(model.by_category),
         "groups": _plain(model.groups),
     }
 
@@ -82,14 +83,21 @@ def _pairs(report: PairReport) -> dict:
     models = {
         model.title: {
             "bradley_terry_scale": _plain(model.scale),
+            "refitted": model.refitted,
             "davidson": _plain(model.davidson),
             "metrics": _plain(model.metrics),
             "intervals": _plain(model.intervals),
             "differences_from_first": _plain(model.differences),
+            "differences_from_first_fitted": _plain(model.fitted_differences),
+            "differences_from_best_constant": _plain(model.constant_differences),
+            "calibration_error_if_calibrated": _plain(model.if_calibrated),
+            "reliability": _plain(model.reliability),
         }
         for model in report.models
     }
-    return {"num_pairs": len(report.pairs), "level": report.level, "models": models}
+    constant = report.constant
+    best = {"chosen_on": constant.chosen_on, "tie_share": constant.tie_share, **_plain(constant.metrics)}
+    return {"num_pairs": len(report.pairs), "level": report.level, "models": models, "best_constant": best}
 
 
 def _plain(value):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..metrics.arrays import distribution_table
+from ..metrics.vote_pairs import in_one_category
 from ..preferences import fit_model_prior_strength
 from .recalibration import recalibrated
 from .reward_readout import fit_reward_readout
@@ -89,6 +90,27 @@ class Subject(ModelForm):
     validation_probs: np.ndarray | None = None
 
 
+def shown_forms(models: Sequence[ModelForm]) -> list[ModelForm]:
+    """What stands beside each other in figures and tables of groups: like beside like.
+
+    An only model in all its forms; several as they are; but where one has no form without the help of validation
+    votes, every one with it.
+
+    Args:
+        models (sequence of [`ModelForm`]): of a report.
+
+    Example:
+
+    >>> models = [ModelForm("ours", None, False), ModelForm("ours", 1.2, False), ModelForm("bt", None, True)]
+    >>> [model.title for model in shown_forms(models)]
+    ['ours, recalibrated', 'bt, read out']
+    """
+    if len({model.name for model in models}) == 1:
+        return list(models)
+    helped = any(model.read_out for model in models)
+    return [model for model in models if model.is_fitted == helped]
+
+
 class Firsts(NamedTuple):
     """What others are compared with, of shape `(N, K)`.
 
@@ -135,9 +157,12 @@ def _of_model(name: str, predictions: ItemPredictions | ItemRewards | ArrayLike,
         source = "stored with the model" if predictions.prior_strength is not None else "not known"
         return [Subject(name, None, False, probs, predictions.prior_strength, source)]
     validation = np.asarray(predictions.validation_probs, dtype=np.float64)
+    as_it_is = Subject(name, None, False, probs, *_fitted_strength(validation, validation_counts), validation)
+    if in_one_category(np.asarray(validation_counts)):  # the surer the better: no temperature
+        return [as_it_is]
     after, validation_after, temperature = recalibrated(probs, validation, validation_counts)
     return [
-        Subject(name, None, False, probs, *_fitted_strength(validation, validation_counts), validation),
+        as_it_is,
         Subject(
             name, temperature, False, after, *_fitted_strength(validation_after, validation_counts), validation_after
         ),

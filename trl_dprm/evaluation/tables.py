@@ -9,8 +9,10 @@ from .attainable import POOLED
 from .data_report import EvaluationReport
 from .intervals import CROSSED, PANEL
 from .item_report import ItemReport, ModelNumbers
+from .pair_calibration import OF_SCALE, OF_WIN
 from .pair_report import OTHER_PAIRS, PairNumbers, PairReport
 from .pair_scores import PAIR_REPORT_METRICS
+from .subjects import shown_forms
 from .table import Cell, Table
 from .trainings import OTHER_TRAININGS, over_trainings
 
@@ -49,6 +51,15 @@ _FURTHER = {
         f"What the logits were divided by, fitted on validation votes{_IF_FITTED}", 0, math.inf, 1
     ),
     "bradley_terry_scale": MetricDescription("κ in σ(κΔ)", 0, math.inf, math.nan),
+    "pair_error_if_calibrated": MetricDescription(
+        "The expected calibration error of σ(κΔ) that chance alone would give this model were it calibrated, and were "
+        "votes independent given the pair; 95 % of the time it is below the number in brackets. Of votes with ties, "
+        "which count half and vary less, an upper bound",
+        0,
+        1,
+        0,
+    ),
+    "win_error_if_calibrated": MetricDescription("The same of P(win) + P(tie)/2", 0, 1, 0),
     "davidson_scale": MetricDescription("κ of Davidson's model, fitted on validation pairs", 0, math.inf, math.nan),
     "davidson_tie_propensity": MetricDescription(
         "ν of Davidson's model: equal responses tie with probability ν / (ν + 2)", 0, math.inf, math.nan
@@ -77,7 +88,7 @@ def report_tables(report: EvaluationReport) -> list[Table]:
     if report.items is not None:
         tables += [_item_scores(report.items), *_item_differences(report.items), _against_constant(report.items)]
         tables += _trainings_tables(report.items, report.methods, "", DISTRIBUTION_METRICS)
-        tables.append(_attainable(report.items))
+        tables += [_calibration_by_category(report.items), _attainable(report.items)]
         tables += [*_group_tables(report.items), *_votes_tables(report.items), *_ahead_tables(report.items)]
     if report.pairs is not None:
         tables += [_pair_scores(report.pairs), *_pair_differences(report.pairs)]
@@ -188,11 +199,11 @@ def _trainings_tables(
     """What methods with several trainings come to, and how they differ from the first."""
     found = over_trainings(report.models, methods, report.level)
     tables = []
-    for title, of_method in (
-        (f"{prefix}Mean over trainings", lambda method: method.means),
-        (f"{prefix}Difference from {next(iter(methods), '')} over trainings", lambda method: method.differences),
+    for title, by_column in (
+        ("Mean over trainings", {method.name: method.means for method in found}),
+        ("Differences over trainings", {f"{each.name} − {each.compared_with}": each.differences for each in found}),
     ):
-        shown = {method.name: of_method(method) for method in found if of_method(method)}
+        shown = {column: intervals for column, intervals in by_column.items() if intervals}
         names = [name for name in descriptions if any(name in intervals for intervals in shown.values())]
         rows = {
             name: [
@@ -202,7 +213,7 @@ def _trainings_tables(
             for name in names
         }
         meanings = {name: descriptions[name].meaning for name in names}
-        tables.append(Table(title, list(shown), rows, meanings))
+        tables.append(Table(prefix + title, list(shown), rows, meanings))
     return tables
 
 
@@ -210,6 +221,21 @@ def _difference_cell(difference: PairedDifference | None, over: str) -> Cell:
     if difference is None:
         return Cell(None)
     return Cell(difference.difference, difference.low, difference.high, over=over)
+
+
+def _calibration_by_category(report: ItemReport) -> Table:
+    """Both calibration errors of each category's probability, for every model."""
+    kinds = {"expected": "calibration error", "debiased": "debiased calibration error"}
+    rows = {
+        category: [
+            _cell_over(getattr(model.by_category[category], kind), report.interval_over)
+            for model in report.models
+            for kind in kinds
+        ]
+        for category in report.items.categories.names
+    }
+    columns = [f"{model.title}: {name}" for model in report.models for name in kinds.values()]
+    return Table("Calibration by category", columns, rows, {})
 
 
 def _attainable(report: ItemReport) -> Table:
@@ -234,10 +260,10 @@ def _attainable(report: ItemReport) -> Table:
 
 
 def _group_tables(report: ItemReport) -> list[Table]:
-    """For each model as it is and each variable the numbers of every group."""
+    """For each model that figures show and each variable the numbers of every group."""
     tables = []
-    for model in report.models:
-        for variable, groups in model.groups.items() if model.temperature is None else ():
+    for model in shown_forms(report.models):
+        for variable, groups in model.groups.items():
             rows = {
                 row.group: [
                     Cell(row.num_votes),
@@ -249,14 +275,19 @@ def _group_tables(report: ItemReport) -> list[Table]:
                 ]
                 for row in groups.groups
             }
-            tables.append(Table(f"Groups by {variable}: {model.name}", _OF_GROUPS, rows, {}))
+            tables.append(Table(f"Groups by {variable}: {model.title}", _OF_GROUPS, rows, {}))
     return tables
 
 
 def _interval_cell(interval: MeanInterval, row: GroupScores) -> Cell:
+    return _cell_over(interval, group_interval_over(row))
+
+
+def _cell_over(interval: MeanInterval, over: str) -> Cell:
+    """A number with what its interval speaks of, if it has one."""
     if not math.isfinite(interval.low):
         return Cell(interval.mean)
-    return Cell(interval.mean, interval.low, interval.high, over=group_interval_over(row))
+    return Cell(interval.mean, interval.low, interval.high, over=over)
 
 
 def group_interval_over(row: GroupScores) -> str:
@@ -322,17 +353,36 @@ def _pair_scores(report: PairReport) -> Table:
     rows = {
         name: [_cell(model, name, model.metrics.get(name)) for model in report.models] for name in PAIR_REPORT_METRICS
     }
+    rows = {name: cells for name, cells in rows.items() if any(cell.value is not None for cell in cells)}
+    for name, cells in rows.items():
+        cells.append(Cell(report.constant.metrics.get(name)))
+    for names in (OF_SCALE, OF_WIN):
+        levels = [model.if_calibrated.get(names.if_calibrated) for model in report.models]
+        rows[names.if_calibrated] = [Cell(level and level.mean, beside=level and level.high) for level in levels]
     rows["bradley_terry_scale"] = [Cell(model.scale) for model in report.models]
     rows["davidson_scale"] = [Cell(model.davidson and model.davidson.scale) for model in report.models]
     rows["davidson_tie_propensity"] = [
         Cell(model.davidson and model.davidson.tie_propensity) for model in report.models
     ]
-    rows = {name: cells for name, cells in rows.items() if any(cell.value is not None for cell in cells)}
+    columns = [*(model.title for model in report.models), "best constant"]
+    rows = {
+        name: [*cells, *[Cell(None)] * (len(columns) - len(cells))]
+        for name, cells in rows.items()
+        if any(cell.value is not None for cell in cells)
+    }
     meanings = {name: about.meaning for name, about in {**PAIR_REPORT_METRICS, **_FURTHER}.items()}
-    return Table("Pairs", [model.title for model in report.models], rows, meanings)
+    return Table("Pairs", columns, rows, meanings)
 
 
 def _pair_differences(report: PairReport) -> list[Table]:
-    title = f"Pairs: difference from {report.models[0].name}"
-    compared = {model.title: model.differences for model in report.models if model.differences}
-    return _differences(compared, title, PAIR_REPORT_METRICS, OTHER_PAIRS)
+    """From the first model, as it is and with its links fitted, and from the best constant."""
+    name = report.models[0].name
+    tables = []
+    for title, of_model in (
+        (name, lambda model: model.differences),
+        (f"{name}, κ fitted", lambda model: model.fitted_differences),
+        ("the best constant", lambda model: model.constant_differences),
+    ):
+        compared = {model.title: of_model(model) for model in report.models if of_model(model)}
+        tables += _differences(compared, f"Pairs: difference from {title}", PAIR_REPORT_METRICS, OTHER_PAIRS)
+    return tables

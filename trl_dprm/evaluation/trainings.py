@@ -11,6 +11,7 @@ from .item_report import ModelNumbers
 from .pair_report import PairNumbers
 
 OTHER_TRAININGS = "other trainings, on these votes"
+_NOT_COMPARED = ("margin", "expected_reward_correlation_ceiling")  # in each method's own unit; the same for all
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,15 @@ class MethodNumbers:
         name (`str`): of the method, as it is or with what validation votes gave it.
         num_trainings (`int`): at least 2.
         means (`dict` of [`~trl_dprm.metrics.MeanInterval`]): by metric over the trainings.
-        differences (`dict` of [`~trl_dprm.metrics.MeanInterval`]): by metric from the first method's trainings with
-            the same help, in the order in which they were given; none where it has another number of them.
+        compared_with (`str`): the first method with the same help: as it is, or with what validation votes gave it.
+        differences (`dict` of [`~trl_dprm.metrics.MeanInterval`]): by metric from its trainings, in the order in which
+            they were given; none where it has another number of them.
     """
 
     name: str
     num_trainings: int
     means: dict[str, MeanInterval]
+    compared_with: str
     differences: dict[str, MeanInterval]
 
 
@@ -51,16 +54,37 @@ def over_trainings(
             title = method + model.title.removeprefix(model.name)
             groups.setdefault((method, title, model.is_fitted), []).append(model)
     first = next(iter(methods), None)
-    firsts = {is_fitted: trained for (method, _, is_fitted), trained in groups.items() if method == first}
+    firsts = {fitted: (title, trained) for (method, title, fitted), trained in groups.items() if method == first}
+    found = []
+    for (method, title, is_fitted), trained in groups.items():
+        if len(trained) > 1:
+            means = {name: _student(values, level) for name, values in _values(trained).items()}
+            compared_with, others = firsts.get(is_fitted, ("", ()))
+            differences = {} if method == first else _differences(trained, others, level)
+            found.append(MethodNumbers(title, len(trained), means, compared_with, differences))
+    return found
+
+
+def unpaired_note(methods: Mapping[str, Sequence[str]]) -> list[str]:
+    """What a reader must know where methods have other numbers of trainings than the first.
+
+    Args:
+        methods (`dict` by name of sequences of `str`): as in [`over_trainings`].
+
+    Example:
+
+    >>> unpaired_note({"ours": ["a", "b"], "theirs": ["c"]})
+    ['Trainings are compared in pairs: theirs has another number of them than ours (2), and is not.']
+    """
+    numbers = {method: len(names) for method, names in methods.items()}
+    first = next(iter(numbers), "")
+    others = [method for method, number in numbers.items() if number != numbers[first]]
+    if not others:
+        return []
+    have = "has" if len(others) == 1 else "have"
     return [
-        MethodNumbers(
-            title,
-            len(trained),
-            {name: _student(values, level) for name, values in _values(trained).items()},
-            {} if method == first else _differences(trained, firsts.get(is_fitted, ()), level),
-        )
-        for (method, title, is_fitted), trained in groups.items()
-        if len(trained) > 1
+        f"Trainings are compared in pairs: {', '.join(others)} {have} another number of them than {first} "
+        f"({numbers[first]}), and {'is' if len(others) == 1 else 'are'} not."
     ]
 
 
@@ -71,14 +95,14 @@ def _values(trained: Sequence[ModelNumbers | PairNumbers]) -> dict[str, np.ndarr
 
 
 def _differences(trained, others, level) -> dict[str, MeanInterval]:
-    """By metric from as many trainings of another method; margins are in each method's own unit."""
+    """By metric from as many trainings of another method."""
     if len(others) != len(trained):
         return {}
     values, baseline = _values(trained), _values(others)
     return {
         name: _student(values[name] - baseline[name], level)
         for name in values
-        if name in baseline and name != "margin"
+        if name in baseline and name not in _NOT_COMPARED
     }
 
 

@@ -112,11 +112,24 @@ def calibration_errors(draws: BinDraws, num_categories: int) -> tuple[np.ndarray
     """Means over categories of the expected calibration error, and of the debiased one with its sign, of each draw.
 
     Args:
+        draws, num_categories: as [`category_errors`].
+
+    Returns:
+        Two `np.ndarray` of shape `(num_draws,)`: as [`category_errors`], NaN where one category's is.
+    """
+    plain, debiased = category_errors(draws, num_categories)
+    return plain.mean(axis=0), debiased.mean(axis=0)
+
+
+def category_errors(draws: BinDraws, num_categories: int) -> tuple[np.ndarray, np.ndarray]:
+    """The expected calibration error of each category, and the debiased one with its sign, of each draw.
+
+    Args:
         draws ([`BinDraws`]): of `value` chosen (1) or not (0), minus the prediction.
         num_categories (`int`): K.
 
     Returns:
-        Two `np.ndarray` of shape `(num_draws,)`, the second with numbers below 0; NaN for a draw without votes, and
+        Two `np.ndarray` of shape `(K, num_draws)`, the second with numbers below 0; NaN for a draw without votes, and
         for the debiased one where every bin of a category has a single item (or cluster).
 
     Source: as [`~trl_dprm.metrics.category_calibration_errors`] and
@@ -129,4 +142,4 @@ def calibration_errors(draws: BinDraws, num_categories: int) -> tuple[np.ndarray
     with np.errstate(invalid="ignore", divide="ignore"):
         plain = np.abs(value).sum(axis=1) / mass.sum(axis=1)
         squares = (products * mass).sum(axis=1) / compared
-    return plain.mean(axis=0), signed_roots(squares).mean(axis=0)
+    return plain, signed_roots(squares)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import distribution_table, finite_vector, vote_shares
+from .arrays import distribution_table, finite_vector, vote_shares, weight_vector
 from .bootstrap import MeanInterval, mean_interval
 from .calibration import NUM_BINS, calibration_bins, category_calibration_errors
 from .crossed_bootstrap import crossed_interval
@@ -18,11 +18,12 @@ from .resampled_report import recentred_interval
 
 
 class GroupScores(NamedTuple):
-    """One group's judgments against the prediction, every judgment counted once.
+    """One group's judgments against the prediction, each counted by its weight.
 
     Attributes:
         group (`str`): name of the group.
-        num_votes, num_items (`int`): its judgments, and the items that they are about.
+        num_votes (`float`): its judgments, each counted by its weight.
+        num_items (`int`): the items that they are about.
         num_annotators (`int` or `None`): who gave them; `None` where annotators are not known.
         nats_per_vote ([`MeanInterval`]): mean of `-log q` of what the group chose. Groups that judge harder items or
             disagree more among themselves have more at the same skill: compare with `constant_nats_per_vote`.
@@ -39,7 +40,7 @@ class GroupScores(NamedTuple):
     """
 
     group: str
-    num_votes: int
+    num_votes: float
     num_items: int
     num_annotators: int | None
     nats_per_vote: MeanInterval
@@ -59,7 +60,7 @@ class GroupReport(NamedTuple):
 
     Attributes:
         groups (tuple of [`GroupScores`]): in order of names.
-        num_without_group (`int`): judgments whose annotator's group is missing; they are in no row.
+        num_without_group (`float`): votes of annotators whose group is missing; they are in no row.
         worst_by_nats (`str` or `None`): the group with most nats per vote among those with enough votes; `None` where
             there is none.
         worst_by_reward_gap (`str` or `None`): the one whose reward gap is farthest from 0.
@@ -67,7 +68,7 @@ class GroupReport(NamedTuple):
     """
 
     groups: tuple[GroupScores, ...]
-    num_without_group: int
+    num_without_group: float
     worst_by_nats: str | None
     worst_by_reward_gap: str | None
     worst_by_calibration: str | None
@@ -81,10 +82,11 @@ def group_report(
     category_rewards: Sequence[float],
     annotator_ids: ArrayLike | None = None,
     cluster_ids: ArrayLike | None = None,
-    min_votes: int = 30,
+    min_votes: float = 30,
     num_resamples: int = 1_000,
     level: float = 0.95,
     seed: int = 0,
+    weight: ArrayLike | None = None,
 ) -> GroupReport:
     """Scores of a prediction on the judgments of each group of annotators.
 
@@ -102,19 +104,23 @@ def group_report(
             (`crossed_interval`) and speak of other annotators of the group; a group with one annotator then has none.
             Without it they resample items only and speak of these annotators.
         cluster_ids (array of shape `(num_items,)`, *optional*): which items belong together (conversations).
-        min_votes (`int`): groups with fewer judgments are listed but not called worst.
+        min_votes (`float`): groups with fewer votes are listed but not called worst.
         num_resamples (`int`, at least 1), level (`float`), seed (`int`): of the intervals, as [`mean_interval`]; those
             of calibration errors, which are computed anew for each draw, are of at most 1,000 draws. A repeated item
             makes these errors larger than they are, so the draws are moved to where their mean is the error on all
             data (`statistic_interval`).
+        weight (array of shape `(num_judgments,)`, *optional*): how much each judgment counts; 1 if not given. Half
+            for each of the two answers of an annotator who judged an item twice, more for those of whom the
+            population has more: numbers of groups that share out all annotators then average to those of the votes.
+            A judgment of weight 0 is none.
 
     Returns:
         [`GroupReport`]. Ends of an interval are NaN where there is none: a group with a single item (or cluster, or
         annotator), and nats where a chosen category was given probability 0.
 
     Raises:
-        ValueError: tables or indices that do not fit, no judgment with a group, or `judged_groups` of `None`: without
-            a group column there is no such report, say "not available".
+        ValueError: tables, indices or weights that do not fit, no judgment with a group, or `judged_groups` of `None`:
+            without a group column there is no such report, say "not available".
 
     Source: [ours].
 
@@ -123,7 +129,7 @@ def group_report(
     >>> probs = [[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]]
     >>> report = group_report(probs, [0, 1, 2, 0, 1, 2], list("ppprrr"), [0, 0, 1, 1, 1, 0], [0.0, 1.0], min_votes=3)
     >>> [(row.group, row.num_votes, round(row.nats_per_vote.mean, 4)) for row in report.groups], report.worst_by_nats
-    ([('p', 3, 0.3406), ('r', 3, 1.5351)], 'r')
+    ([('p', 3.0, 0.3406), ('r', 3.0, 1.5351)], 'r')
     """
     probs = distribution_table("category_probs", category_probs)
     items, categories = judgment_indices(judged_items, judged_categories, probs.shape)
@@ -131,16 +137,18 @@ def group_report(
     clusters = _ids("cluster_ids", np.arange(len(probs)) if cluster_ids is None else cluster_ids, len(probs))
     annotators = None if annotator_ids is None else _ids("annotator_ids", annotator_ids, len(items))
     groups = _group_names(judged_groups, len(items))
+    weight = weight_vector("weight", weight, len(items))
     resampling = {"num_resamples": num_resamples, "level": level, "seed": seed}
     rows = []
-    for name in sorted(set(groups) - {None}):
-        here = np.array([group == name for group in groups])
+    for name in sorted(set(groups[weight > 0]) - {None}):
+        here = (groups == name) & (weight > 0)
         judges = None if annotators is None else annotators[here]
-        rows.append(_scores(name, probs, items[here], categories[here], rewards, judges, clusters, resampling))
+        given = items[here], categories[here], weight[here]
+        rows.append(_scores(name, probs, *given, rewards, judges, clusters, resampling))
     enough = [row for row in rows if row.num_votes >= min_votes]
     return GroupReport(
         tuple(rows),
-        groups.count(None),
+        float(sum(votes for votes, group in zip(weight, groups, strict=True) if group is None)),
         _worst(enough, [row.nats_per_vote.mean for row in enough]),
         _worst(enough, [abs(row.reward_gap.mean) for row in enough]),
         _worst(enough, [row.debiased_calibration_error.mean for row in enough]),
@@ -154,7 +162,7 @@ def _ids(name: str, ids: ArrayLike, length: int) -> np.ndarray:
     return values
 
 
-def _group_names(judged_groups: Sequence[str | None], length: int) -> list[str | None]:
+def _group_names(judged_groups: Sequence[str | None], length: int) -> np.ndarray:
     if judged_groups is None:
         raise ValueError(
             "judged_groups is None; per-group numbers need the group of each annotator: name its column, or report "
@@ -171,7 +179,7 @@ def _group_names(judged_groups: Sequence[str | None], length: int) -> list[str |
             )
     if all(group is None for group in groups):
         raise ValueError('judged_groups is None everywhere; fill in the groups, or report "not available"')
-    return groups
+    return np.array(groups, dtype=object)
 
 
 def _scores(
@@ -179,6 +187,7 @@ def _scores(
     probs: np.ndarray,
     items: np.ndarray,
     categories: np.ndarray,
+    weight: np.ndarray,
     rewards: np.ndarray,
     annotators: np.ndarray | None,
     clusters: np.ndarray,
@@ -187,15 +196,15 @@ def _scores(
     """One group's row from its own judgments."""
     judged, row = np.unique(items, return_inverse=True)
     counts = np.zeros((len(judged), probs.shape[1]))
-    np.add.at(counts, (row, categories), 1)
+    np.add.at(counts, (row, categories), weight)
     shares, votes = vote_shares(counts)
     predicted = probs[judged]
     pooled = votes @ shares / votes.sum()
     gaps = (probs[items] - np.eye(len(rewards))[categories]) @ rewards
-    drawn = items, annotators, clusters[items], resampling
+    drawn = weight, items, annotators, clusters[items], resampling
     return GroupScores(
-        str(name),
-        len(items),
+        name,
+        float(weight.sum()),
         len(judged),
         None if annotators is None else len(np.unique(annotators)),
         _interval(judgment_nats(probs, items, categories), *drawn),
@@ -218,6 +227,7 @@ def _calibration(
     debiased: float,
     probs: np.ndarray,
     categories: np.ndarray,
+    weight: np.ndarray,
     items: np.ndarray,
     annotators: np.ndarray | None,
     clusters: np.ndarray,
@@ -227,11 +237,11 @@ def _calibration(
     if not _can_draw(clusters, annotators):
         return [MeanInterval(value, float("nan"), float("nan")) for value in (plain, debiased)]
     num_categories = probs.shape[1]
-    bins = calibration_bins(probs[items], np.ones(len(items)), NUM_BINS, "equal_width")
+    bins = calibration_bins(probs[items], weight, NUM_BINS, "equal_width")
     units = np.unique(clusters, return_inverse=True)[1]
     judges = None if annotators is None else np.unique(annotators, return_inverse=True)[1]
     gaps = np.eye(num_categories)[categories] - probs[items]
-    drawn = DrawnBins(bins, gaps, np.ones(len(items)), units, judges)
+    drawn = DrawnBins(bins, gaps, weight, units, judges)
     batches = drawn(min(resampling["num_resamples"], MOST_DRAWS), resampling["seed"])
     errors = np.concatenate([calibration_errors(batch, num_categories) for batch in batches], axis=1)
     centres = (centre[0] for centre in calibration_errors(drawn.as_given(), num_categories))
@@ -254,6 +264,7 @@ def _can_draw(clusters: np.ndarray, annotators: np.ndarray | None) -> bool:
 
 def _interval(
     scores: np.ndarray,
+    weight: np.ndarray,
     items: np.ndarray,
     annotators: np.ndarray | None,
     clusters: np.ndarray,
@@ -261,10 +272,10 @@ def _interval(
 ) -> MeanInterval:
     """A mean with its interval, NaN where there is none."""
     if not _can_draw(clusters, annotators) or not np.isfinite(scores).all():
-        return MeanInterval(float(scores.mean()), float("nan"), float("nan"))
+        return MeanInterval(float(np.average(scores, weights=weight)), float("nan"), float("nan"))
     if annotators is None:
-        return mean_interval(scores, cluster_ids=clusters, **resampling)
-    return crossed_interval(scores, items, annotators, cluster_ids=clusters, **resampling)
+        return mean_interval(scores, weight, clusters, **resampling)
+    return crossed_interval(scores, items, annotators, weight, clusters, **resampling)
 
 
 def _worst(rows: list[GroupScores], values: list[float]) -> str | None:

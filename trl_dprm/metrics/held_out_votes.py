@@ -17,7 +17,7 @@ from scipy.stats import hypergeom
 from ..preferences import estimate_prior_strength
 from .arrays import matching_distributions, vote_shares
 from .averages import weighted_mean
-from .vote_pairs import has_pairs
+from .vote_pairs import has_pairs, in_one_category
 
 HELD_OUT_METRICS = ("nats_per_vote", "unbiased_brier_score", "unbiased_energy_distance")
 _WHOLE = 1e-6
@@ -184,7 +184,8 @@ def votes_only_curve(
         target_counts, cost_matrix, num_votes: as [`held_out_votes_curve`].
 
     Returns:
-        [`VotesCurve`]; `None` where no item of the reference has two votes, so that the prior has no known strength.
+        [`VotesCurve`]; `None` where the prior has no known strength: no item of the reference has two votes, or all
+        its votes are for one category.
 
     Example:
 
@@ -205,10 +206,10 @@ def votes_only_scores(
     """The scores of each item that [`votes_only_curve`] averages.
 
     Args:
-        reference_counts, target_counts, cost_matrix, num_votes: as [`votes_only_curve`].
+        reference_counts, target_counts, cost_matrix, num_votes: as [`votes_only_curve`], and `None` where it is.
     """
     reference = np.asarray(reference_counts, dtype=np.float64)
-    if not has_pairs(reference).any():
+    if not has_pairs(reference).any() or in_one_category(reference):
         return None
     prior = estimate_prior_strength(reference)
     probs = np.tile(prior.prior_probs, (len(np.asarray(target_counts)), 1))

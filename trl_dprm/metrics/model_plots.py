@@ -281,6 +281,7 @@ def plot_pairs(
     chosen_vote_share: ArrayLike,
     pair_weight: ArrayLike | None = None,
     dashed: Collection[str] = (),
+    intervals: Mapping[str, ReliabilityPoints] | None = None,
 ) -> "Figure":
     """Probability to be preferred against the share of the votes, every pair in both orders.
 
@@ -289,6 +290,8 @@ def plot_pairs(
         chosen_vote_share (array of shape `(num_pairs,)`): share of the annotators who prefer it.
         pair_weight (array of shape `(num_pairs,)`, *optional*): votes of each pair; equal if not given.
         dashed (collection of `str`): see the module.
+        intervals (`dict` of [`~trl_dprm.metrics.reliability_intervals.ReliabilityPoints`], *optional*): by model, of
+            the same predictions and votes ([`~trl_dprm.metrics.pair_calibration.pair_reliability_points`]).
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -302,6 +305,9 @@ def plot_pairs(
             models[name], chosen_vote_share, pair_weight, NUM_BINS, "equal_mass", both_orders=True
         )
         _curve(axes[0], *curve, colour, style, name)
+        if intervals is not None:
+            points = intervals[name]
+            _band(axes[0], points.predicted, points.low, points.high, colour, len(models))
     _square(axes[0], low=0, high=1)
     _frame(figure, axes, "predicted probability to be preferred", "observed share of votes")
     return figure

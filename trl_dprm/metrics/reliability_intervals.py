@@ -89,7 +89,7 @@ def reliability_points(
     if units.max() > 0:
         chosen = np.eye(probs.shape[1])[categories[kept]]
         drawn = DrawnBins(bins[items[kept]], chosen, weight[kept], units, annotators)
-        ends = _ends(list(drawn(min(num_resamples, MOST_DRAWS), seed)), level)
+        ends = ends_of_bins(list(drawn(min(num_resamples, MOST_DRAWS), seed)), level)
     low, high = ends.reshape(2, -1, NUM_BINS)
     occupied = [np.unique(column) for column in bins.T]
     return [
@@ -106,8 +106,13 @@ def _units(items, annotator_ids, weight, cluster_ids, num_items) -> tuple[np.nda
     return judgments_with_weight(weight, items, annotator_ids, clusters)
 
 
-def _ends(batches: list[BinDraws], level: float) -> np.ndarray:
-    """Percentiles of the drawn shares of each bin, `(2, number of bins)`; NaN for bins that no draw fills."""
+def ends_of_bins(batches: Sequence[BinDraws], level: float) -> np.ndarray:
+    """Percentiles of the drawn shares of each bin, `(2, number of bins)`; NaN for bins that no draw fills.
+
+    Args:
+        batches (sequence of [`~trl_dprm.metrics.drawn_bins.BinDraws`]): of what was observed.
+        level (`float`, between 0 and 1): coverage of the interval.
+    """
     mass, value = (np.concatenate([getattr(batch, name) for batch in batches], axis=1) for name in ("mass", "value"))
     ends = np.full((2, len(mass)), np.nan)
     for place, (total, chosen) in enumerate(zip(mass, value, strict=True)):

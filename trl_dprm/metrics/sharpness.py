@@ -9,7 +9,7 @@ from .arrays import cost_table, distribution_table, finite_vector, matching_coun
 from .attainable_nats import attainable_nats
 from .averages import weighted_mean
 from .item_scores import nats_per_vote
-from .vote_pairs import has_pairs, vote_pair_cost, vote_reward_variance
+from .vote_pairs import has_pairs, in_one_category, vote_pair_cost, vote_reward_variance
 
 
 class Sharpness(NamedTuple):
@@ -89,7 +89,7 @@ def compare_sharpness(
 
     The observed variance and cost are means over pairs of distinct annotators ([`vote_pair_cost`]) and unbiased; an
     unbiased estimate of entropy does not exist, so the observed entropy is `attainable_nats(...)
-    .dirichlet_multinomial` (its bracket is found there).
+    .dirichlet_multinomial` (its bracket is found there), and 0 where all votes are for one category.
 
     Predicted *below* observed: the model is too sure of what people say. Predicted *above* observed: it is not sure
     enough, or it does not know the items apart; a calibrated model that cannot tell items apart predicts the
@@ -123,7 +123,7 @@ def compare_sharpness(
     predictions, counts = predictions[several], counts[several]
     votes = counts.sum(axis=1)
     observed = Sharpness(
-        attainable_nats(counts).dirichlet_multinomial,
+        0.0 if in_one_category(counts) else attainable_nats(counts).dirichlet_multinomial,
         weighted_mean(vote_reward_variance(counts, rewards), votes),
         weighted_mean(vote_pair_cost(counts, cost_matrix), votes),
     )

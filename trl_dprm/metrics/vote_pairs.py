@@ -92,6 +92,17 @@ def has_pairs(target_counts: np.ndarray) -> np.ndarray:
     return target_counts.sum(axis=1) > 1 + ROUNDING
 
 
+def in_one_category(target_counts: np.ndarray) -> bool:
+    """Whether all votes of all items are for the same category: they then tell no strength of a prior around them.
+
+    Example:
+
+    >>> in_one_category(np.array([[2, 0], [1, 0]])), in_one_category(np.array([[2, 0], [0, 1]]))
+    (True, False)
+    """
+    return int((target_counts.sum(axis=0) > 0).sum()) == 1
+
+
 def _split_votes(counts: np.ndarray) -> np.ndarray:
     """The fractional parts of the counts where annotators were split, zeros elsewhere."""
     votes = counts.sum(axis=1, keepdims=True)
