@@ -34,8 +34,8 @@ def judged(num_items, votes_each, only=None):
     return JudgedItems(counts, CATEGORIES, single_votes=SingleVotes(item, who, category, groups=groups))
 
 
-def shown(items, validation_counts=None):
-    """The report, after everything that shows it has."""
+def reported(items, validation_counts=None):
+    """Two models and a scalar one, of which the second has no validation predictions."""
     draw = np.random.default_rng(1)
     of_validation = {}
     if validation_counts is not None:
@@ -44,7 +44,12 @@ def shown(items, validation_counts=None):
     models["flat"] = ItemPredictions(np.full((len(items), 3), 1 / 3))
     if validation_counts is not None:
         models["bt"] = ItemRewards(draw.normal(size=len(items)), draw.normal(size=20))
-    report = EvaluationReport({}, item_report(models, items, validation_counts, resampling=FEW), None, [])
+    return EvaluationReport({}, item_report(models, items, validation_counts, resampling=FEW), None, [])
+
+
+def shown(items, validation_counts=None):
+    """The report, after everything that shows it has."""
+    report = reported(items, validation_counts)
     json.dumps(report_dict(report), allow_nan=False)
     tables = report_tables(report)
     page = report_page(report, "Report")
@@ -75,7 +80,7 @@ def test_every_table_and_the_page_are_made(num_items, votes_each, only, validati
 
 
 def test_unanimous_votes_leave_out_what_they_cannot_tell():
-    alone, validated = shown(judged(12, 3, 2)), shown(judged(12, 3, 2), VALIDATION)
+    alone, validated = (reported(judged(12, 3, 2), votes).items for votes in (None, VALIDATION))
     assert alone.votes_only is None and alone.attainable is None and alone.models[0].ahead_of_votes is None
     assert any("its prior comes from the judged votes themselves, all of which are for good" in n for n in alone.notes)
     assert alone.models[0].votes_curve is not None and alone.models[0].sharpness.observed == (0, 0, 0)
@@ -84,7 +89,17 @@ def test_unanimous_votes_leave_out_what_they_cannot_tell():
 
 
 def test_unanimous_validation_votes_fit_no_temperature():
-    report = shown(judged(12, 3), np.tile([0, 0, 3], (20, 1)))
+    report = reported(judged(12, 3), np.tile([0, 0, 3], (20, 1))).items
     assert [model.title for model in report.models] == ["m", "flat", "bt, read out"]
-    assert "All validation votes are for good, so no temperature was fitted on them." in report.notes
+    assert any(note.startswith("No temperature was fitted for ") for note in report.notes)
     assert report.votes_only is None and report.attainable is not None
+
+
+def test_validation_votes_that_contradict_nothing_fit_no_temperature_either():
+    votes = np.eye(3, dtype=int)[np.arange(20) % 3] * 2
+    sure = ItemPredictions(np.full((12, 3), 1 / 3), validation_probs=0.1 + 0.7 * np.eye(3)[np.arange(20) % 3])
+    report = item_report({"sure": sure}, judged(12, 3), votes, resampling=FEW)
+    assert [model.title for model in report.models] == ["sure"]
+    assert any(note.startswith("No temperature was fitted for sure: ") for note in report.notes)
+    votes[0] = [1, 1, 0]
+    assert len(item_report({"sure": sure}, judged(12, 3), votes, resampling=FEW).models) == 2

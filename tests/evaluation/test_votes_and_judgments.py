@@ -9,6 +9,7 @@ from trl_dprm.evaluation.intervals import Resampling
 from trl_dprm.evaluation.item_report import item_report
 from trl_dprm.evaluation.judged_items import JudgedItems, SingleVotes
 from trl_dprm.evaluation.votes_and_judgments import JudgmentsBesideVotes, refuse_other_judgments
+from trl_dprm.preferences import PreferenceCategories
 
 FEW = Resampling(num_resamples=20)
 
@@ -73,3 +74,13 @@ def test_weights_of_a_population_are_no_error_and_the_same_votes_are_not_noted(i
     assert found.num_without_judgment == pytest.approx(-more[more < 0].sum(), rel=1e-12)
     assert "is right where the votes are weighted for a population" in found.note()[0]
     assert not any("other votes" in note for note in item_report(models, items, resampling=FEW).notes)
+
+
+def test_what_single_precision_does_to_thirds_of_votes_is_no_difference():
+    item, who, category = np.zeros(303, int), np.arange(303) // 3, np.arange(303) % 3
+    counts = np.array([[101 / 3, 101 / 3, 101 / 3]])
+    rounded = (counts / 101).astype(np.float32).astype(float) * 101
+    quality = PreferenceCategories(["bad", "fair", "good"], [-1.0, 0.0, 1.0])
+    votes = SingleVotes(item, who, category, np.full(303, 1 / 3))
+    assert np.abs(rounded - counts).max() > 1e-6
+    assert JudgmentsBesideVotes.of(JudgedItems(rounded, quality, single_votes=votes)).note() == []

@@ -154,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             _write(scored, report, arguments, reporting)
             if card_folder is not None:
                 data = EvaluatedData.named(arguments.dataset_name, arguments.dataset_config, arguments.split)
-                write_into_card(report, card_folder, data, changed_options(checkpoints, arguments))
+                options = changed_options(checkpoints, arguments) | {"bf16": bool(trainer.args.bf16)}
+                write_into_card(report, card_folder, data, options)
         leave_together(trainer)
 
 

@@ -31,7 +31,7 @@ def item_notes(
     return [
         *few_clusters_note(items.clusters),
         *_judgments(items, crossed),
-        *_validation(items, validation_counts),
+        *_validation(validation_counts),
         *_disagreement(items, own_votes),
         *_one_category(items, reference_counts, reference_name, own_votes),
     ]
@@ -57,16 +57,13 @@ def _judgments(items: JudgedItems, crossed: bool) -> list[str]:
     ]
 
 
-def _validation(items: JudgedItems, validation_counts: ArrayLike | None) -> list[str]:
+def _validation(validation_counts: ArrayLike | None) -> list[str]:
     if validation_counts is None:
         return [
             "No validation votes were given: nothing was recalibrated, and a prior strength is the one stored with "
             "the model, if any."
         ]
-    counts = np.asarray(validation_counts)
-    if not in_one_category(counts):
-        return []
-    return [f"All validation votes are for {_most_chosen(items, counts)}, so no temperature was fitted on them."]
+    return []
 
 
 def _disagreement(items: JudgedItems, own_votes: OwnVotes) -> list[str]:

@@ -38,7 +38,7 @@ from .intervals import (
 from .item_notes import item_notes
 from .judged_items import JudgedItems
 from .own_votes import OwnVotes
-from .subjects import Firsts, ItemPredictions, ItemRewards, ModelForm, Subject, subjects_of
+from .subjects import Firsts, ItemPredictions, ItemRewards, ModelForm, Subject, subjects_of, without_temperature
 from .votes_and_judgments import refuse_other_judgments
 
 _ROUNDING = 1e-6
@@ -103,9 +103,11 @@ class ItemReport:
         models (`list[ModelNumbers]`): in the order given, each recalibrated one behind its own.
         constants (`dict[str, float]`): the best constant distribution per metric.
         constants_from (`str`): the votes that chose the constants, and the prior of the estimate from votes only.
-        attainable ([`~trl_dprm.metrics.AttainableNats`], *optional*): what a perfect model could reach.
+        attainable ([`~trl_dprm.metrics.AttainableNats`], *optional*): what a perfect model could reach; `None` without
+            two votes on an item, or where all are for one category.
         attainable_prior (`str`): the prior of that bracket, in words.
-        votes_only (*optional*): the curve of the estimate from an item's votes alone, with the table's prior.
+        votes_only (*optional*): the curve of the estimate from an item's votes alone, with the table's prior; `None`
+            where that prior's strength is not known.
         interval_over (`str`): what the intervals speak of, unless an [`Interval`] says otherwise.
         level (`float`): of the intervals.
         notes (`list[str]`): what a reader must know.
@@ -183,7 +185,10 @@ def item_report(
         votes_only=own_votes.votes_only_curve(),
         interval_over=CROSSED if crossed else PANEL,
         level=resampling.level,
-        notes=item_notes(items, validation_counts, reference, reference_name, own_votes, crossed),
+        notes=[
+            *item_notes(items, validation_counts, reference, reference_name, own_votes, crossed),
+            *without_temperature(subjects),
+        ],
     )
 
 

@@ -19,7 +19,8 @@ class OwnVotes:
         chosen (`np.ndarray` of `bool` of shape `(N,)`): which of the items, those with enough whole votes.
         steps (`list[int]`): numbers of votes seen; none where no item has two.
         items ([`JudgedItems`]): N of them.
-        votes_only (*optional*): scores of the estimate that reads no item; `None` where its prior is not known.
+        votes_only (*optional*): scores of the estimate that reads no item; `None` where its prior's strength is not
+            known: the reference has no two votes on an item, or votes for one category only.
         resampling ([`Resampling`]): of the intervals, over items or their clusters, for this panel of annotators.
     """
 

@@ -4,6 +4,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..adaptation.map_fitting import fit_logit_map
+from ..metrics.vote_pairs import in_one_category
+
+
+def has_temperature(validation_probs: np.ndarray, validation_counts: ArrayLike) -> bool:
+    """Whether validation votes say how sure a model should be.
+
+    They do not where all are for one category, nor where each is for what the model calls most probable: then the
+    surer the better.
+
+    Args:
+        validation_probs (`np.ndarray` of shape `(M, K)`), validation_counts (array of shape `(M, K)`): as in
+            [`recalibrated`].
+
+    Example:
+
+    >>> has_temperature(np.array([[0.9, 0.1], [0.2, 0.8]]), [[3, 0], [0, 2]])
+    False
+    """
+    counts = np.asarray(validation_counts, dtype=np.float64)
+    against = counts * (validation_probs < validation_probs.max(axis=1, keepdims=True))
+    return not in_one_category(counts) and bool(against.any())
 
 
 def recalibrated(

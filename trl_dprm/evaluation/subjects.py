@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..metrics.arrays import distribution_table
-from ..metrics.vote_pairs import in_one_category
 from ..preferences import fit_model_prior_strength
-from .recalibration import recalibrated
+from .recalibration import has_temperature, recalibrated
 from .reward_readout import fit_reward_readout
 
 
@@ -107,8 +106,10 @@ def shown_forms(models: Sequence[ModelForm]) -> list[ModelForm]:
     """
     if len({model.name for model in models}) == 1:
         return list(models)
-    helped = any(model.read_out for model in models)
-    return [model for model in models if model.is_fitted == helped]
+    if not any(model.read_out for model in models):
+        return [model for model in models if not model.is_fitted]
+    fitted = {model.name for model in models if model.is_fitted}
+    return [model for model in models if model.is_fitted or model.name not in fitted]
 
 
 class Firsts(NamedTuple):
@@ -147,6 +148,24 @@ def subjects_of(
     return [subject for given in models.items() for subject in _of_model(*given, validation_counts)]
 
 
+def without_temperature(subjects: Sequence[Subject]) -> list[str]:
+    """Which models have no recalibrated form although there were validation votes, in a sentence.
+
+    Args:
+        subjects (sequence of [`Subject`]): Of a report.
+    """
+    fitted = {subject.name for subject in subjects if subject.is_fitted}
+    names = [
+        subject.name for subject in subjects if subject.validation_probs is not None and subject.name not in fitted
+    ]
+    if not names:
+        return []
+    return [
+        f"No temperature was fitted for {', '.join(names)}: all validation votes are for one category, or each is for "
+        "the category that the model calls most probable."
+    ]
+
+
 def _of_model(name: str, predictions: ItemPredictions | ItemRewards | ArrayLike, validation_counts) -> list[Subject]:
     if isinstance(predictions, ItemRewards):
         return [_read_out(name, predictions, validation_counts)]
@@ -158,7 +177,7 @@ def _of_model(name: str, predictions: ItemPredictions | ItemRewards | ArrayLike,
         return [Subject(name, None, False, probs, predictions.prior_strength, source)]
     validation = np.asarray(predictions.validation_probs, dtype=np.float64)
     as_it_is = Subject(name, None, False, probs, *_fitted_strength(validation, validation_counts), validation)
-    if in_one_category(np.asarray(validation_counts)):  # the surer the better: no temperature
+    if not has_temperature(validation, validation_counts):
         return [as_it_is]
     after, validation_after, temperature = recalibrated(probs, validation, validation_counts)
     return [

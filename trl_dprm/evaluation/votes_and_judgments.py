@@ -7,7 +7,7 @@ import numpy as np
 
 from .judged_items import JudgedItems
 
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # what float32 shares may do to a vote
 _MOST_FOREIGN = 0.5  # share of the judged items; a population's weights change what votes count, not who got one
 
 
@@ -45,9 +45,10 @@ class JudgmentsBesideVotes:
         (1, 2.0, 0.0)
         """
         more = items.target_counts - _judged_counts(items)
+        rounding = _ROUNDING * np.maximum(items.vote_weight, 1)
         return cls(
             len(more),
-            int((np.abs(more) > _ROUNDING).any(axis=1).sum()),
+            int((np.abs(more).max(axis=1) > rounding).sum()),
             float(items.target_counts.sum()),
             float(more.clip(min=0).sum()),
             float((-more).clip(min=0).sum()),

@@ -349,7 +349,8 @@ def _intervals(ax: "Axes", intervals, place, colour, style, label) -> None:
     ends = np.array([[interval.low, interval.high] for interval in intervals])
     ax.hlines(place, *ends.T, color=colour, linewidth=1.6, linestyles=style)
     means = [interval.mean for interval in intervals]
-    ax.plot(means, place, linestyle="", marker="o", markersize=5, color=colour, label=label)
+    face = colour if style == "-" else "white"  # recalibrated: hollow
+    ax.plot(means, place, linestyle="", marker="o", markersize=5, color=colour, markerfacecolor=face, label=label)
 
 
 def _square(ax: "Axes", low: float | None = None, high: float | None = None) -> None:
