@@ -13,7 +13,8 @@ from trl_dprm import DPRMTrainingArguments
 from trl_dprm.cli import COMMANDS, main
 from trl_dprm.cli.adapt import AdaptArguments
 from trl_dprm.cli.checkpoint import CheckpointArguments
-from trl_dprm.cli.evaluate import EvaluateArguments, EvaluatedCheckpoints, ReportArguments
+from trl_dprm.cli.evaluate import EvaluateArguments, ReportArguments
+from trl_dprm.cli.evaluated_models import EvaluatedCheckpoints
 from trl_dprm.cli.export import ExportArguments
 from trl_dprm.cli.merge import MergeArguments
 from trl_dprm.cli.parity import ParityArguments

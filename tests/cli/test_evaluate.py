@@ -387,7 +387,7 @@ def test_models_of_one_name_or_of_other_categories_are_refused(trained, judged, 
     def no_model(*_):
         raise AssertionError("a model was loaded before its categories were looked at")
 
-    monkeypatch.setattr("trl_dprm.cli.evaluate.load_checkpoint", no_model)
+    monkeypatch.setattr("trl_dprm.cli.evaluated_models.load_checkpoint", no_model)
     code, error = failure(["evaluate", "--model", trained, str(tmp_path / "steeper"), *options])
     assert code == 1 and "`steeper`: " in error and f"{LIKERT_CATEGORY_NAMES[0]} (-3)" in error
     assert (

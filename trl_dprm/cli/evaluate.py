@@ -1,61 +1,35 @@
 """`trl-dprm evaluate`: the numbers that training logs, for trained models and any data set, and a report on them."""
 
-import os
 import textwrap
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 
-from ..evaluation.checkpoint_predictions import predict_dataset
 from ..evaluation.data_report import EvaluationReport, JudgmentSource, data_report, refuse_other_categories
 from ..evaluation.findings import intervals_sentence, report_notes
 from ..evaluation.intervals import Resampling
 from ..evaluation.judgment_table import judgments_of_data
 from ..evaluation.page import report_page
 from ..evaluation.report_json import report_dict
-from ..evaluation.scalar_predictions import predict_scalar
 from ..evaluation.scored_rows import ScoredRows
 from ..evaluation.table import as_csv, as_text
 from ..evaluation.tables import report_tables
 from ..hub.evaluated_card import check_card
 from ..hub.evaluation_section import EvaluatedData
-from ..models import DPRMConfig
 from ..preferences import AnnotationColumns
-from ..rewards import RewardModelFunction
-from ..rewards.loading import load_reward_model
-from ..trainer import DPRMTrainer, DPRMTrainingArguments
+from ..trainer import DPRMTrainingArguments
 from ..trainer.reading import read_split
-from .checkpoint import CheckpointArguments, checkpoint_config, is_dprm, load_checkpoint, loading_options
 from .evaluated_card import changed_options, write_into_card
+from .evaluated_models import EvaluatedCheckpoints, check_scalars, distributional, model_names, score_models
 from .parsing import CommandParser, errors_as_messages, option_of
 from .processes import leave_together
 from .writing import check_output, whole_file, write_metrics
 
 _WIDTH = 120
 _COPIED = 0.9
-
-
-@dataclass
-class EvaluatedCheckpoints(CheckpointArguments):
-    """Which trained models are evaluated, and how they are loaded."""
-
-    model: list[str] = field(
-        metadata={
-            "help": "PATH|HUB_ID of a trained model or adapter, or of several: these are compared with the first, on "
-            "the rows that all of them can read. Beside a DPRM scalar reward models with one label are welcome; on "
-            "ratings they need validation votes, which say which distribution goes with which reward."
-        }
-    )
-    model_names: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "What tables and figures call the models. Default: their last names. The same name for several "
-            "says that they are trainings of one method: its numbers are averaged over them, too."
-        },
-    )
 
 
 @dataclass
@@ -140,13 +114,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         if reporting.report or reporting.update_card:
             _require_matplotlib("report" if reporting.report else "update_card")
         names, methods = model_names(checkpoints)
-        configs = _distributional(checkpoints, names)
+        configs = distributional(checkpoints, names)
         refuse_other_categories(configs)
         card_folder = check_card(next(iter(names.values()))) if reporting.update_card else None
         dataset = read_split(arguments.dataset_name, arguments.split, arguments.dataset_config)
         validation = _validation_rows(dataset, arguments, reporting)
-        _check_scalars(names.keys() - configs.keys(), dataset, validation)
-        trainer, scored, validated = _score(checkpoints, names, configs, dataset, validation, arguments)
+        check_scalars(names.keys() - configs.keys(), dataset, validation)
+        trainer, scored, validated = score_models(
+            checkpoints, names, configs, dataset, validation, arguments.max_length, _training_options(arguments)
+        )
         if trainer.is_world_process_zero():
             report = None
             if asks_for_report(names, reporting):
@@ -157,53 +133,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 options = changed_options(checkpoints, arguments) | {"bf16": bool(trainer.args.bf16)}
                 write_into_card(report, card_folder, data, options)
         leave_together(trainer)
-
-
-def model_names(checkpoints: EvaluatedCheckpoints) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """What the report calls each model, and where it is; and the trainings of each method that has several.
-
-    Raises:
-        ValueError: for names that are not one for each model, and models that would be called alike by chance.
-    """
-    paths = [checkpoints.model] if isinstance(checkpoints.model, str) else checkpoints.model  # YAML gives one as text
-    names = checkpoints.model_names or [Path(os.path.abspath(path)).name for path in paths]
-    if len(names) != len(paths):
-        raise ValueError(f"`model_names` has {len(names)} names for {len(paths)} models: give one for each.")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if not repeated:
-        return dict(zip(names, paths, strict=True)), {}
-    if checkpoints.model_names is None:
-        raise ValueError(f"Several models would be called {repeated}: tell them apart by `--model_names`.")
-    methods, models = {name: [] for name in names}, {}
-    for name, path in zip(names, paths, strict=True):
-        methods[name].append(f"{name} #{len(methods[name]) + 1}" if name in repeated else name)
-        models[methods[name][-1]] = path
-    return models, methods
-
-
-def _distributional(checkpoints: EvaluatedCheckpoints, names: Mapping[str, str]) -> dict[str, DPRMConfig]:
-    """The configurations of the models that are DPRMs, of which there must be one."""
-    options = {name: replace(checkpoints, model=path) for name, path in names.items()}
-    configs = {name: checkpoint_config(chosen) for name, chosen in options.items() if is_dprm(chosen)}
-    if not configs:
-        try:
-            checkpoint_config(next(iter(options.values())))
-        except ValueError as error:
-            raise ValueError(
-                f"{error} A scalar reward model is evaluated beside a DPRM, which says what the votes are on: "
-                "`--model YOUR_DPRM YOUR_SCALAR`."
-            ) from None
-    return configs
-
-
-def _check_scalars(scalars: Set[str], dataset: Dataset, validation: Dataset | None) -> None:
-    """Refuse rewards that could not be judged, before anything is scored."""
-    if scalars and validation is None and not {"rejected", "rejected_ids"} & set(dataset.column_names):
-        raise ValueError(
-            f"{', '.join(sorted(scalars))}: one number for a text, while the data have votes on categories. Name "
-            "validation votes, which say which distribution goes with which number: `--validation_split` or "
-            "`--validation_dataset`."
-        )
 
 
 def asks_for_report(names: Mapping[str, str], reporting: ReportArguments) -> bool:
@@ -250,16 +179,9 @@ def _refuse_the_same_rows(dataset: Dataset, validation: Dataset) -> None:
         )
 
 
-def _score(
-    checkpoints: EvaluatedCheckpoints,
-    names: Mapping[str, str],
-    configs: Mapping[str, DPRMConfig],
-    dataset: Dataset,
-    validation: Dataset | None,
-    arguments: EvaluateArguments,
-) -> tuple[DPRMTrainer, dict[str, ScoredRows], dict[str, ScoredRows] | None]:
-    """What each model says of the rows, one model in memory at a time; the DPRMs' trainer knows of the processes."""
-    options = {
+def _training_options(arguments: EvaluateArguments) -> dict[str, object]:
+    """What the trainer's evaluation is told."""
+    return {
         "per_device_eval_batch_size": arguments.per_device_eval_batch_size,
         "loss_type": arguments.loss_type,
         "loss_weights": arguments.loss_weights,
@@ -269,21 +191,6 @@ def _score(
         "bf16": arguments.bf16,
         "use_cpu": arguments.use_cpu or not torch.accelerator.is_available(),
     }
-    scored, validated = dict.fromkeys(names), dict.fromkeys(names)  # in this order
-    categories = next(iter(configs.values())).category_names
-    for name in sorted(names, key=configs.__contains__):  # scalar ones first: less of them has been checked
-        chosen = replace(checkpoints, model=names[name])
-        if name in configs:
-            model, tokenizer = load_checkpoint(chosen)
-            if validation is not None:
-                _, validated[name] = predict_dataset(model, tokenizer, validation, arguments.max_length, options)
-            trainer, scored[name] = predict_dataset(model, tokenizer, dataset, arguments.max_length, options)
-            continue
-        function = RewardModelFunction(*load_reward_model(chosen.model, **loading_options(chosen)), name=name)
-        if validation is not None:
-            validated[name] = predict_scalar(function, validation, categories, arguments.max_length, options)
-        scored[name] = predict_scalar(function, dataset, categories, arguments.max_length, options)
-    return trainer, scored, validated if validation is not None else None
 
 
 def _report(scored, dataset, validated, methods, arguments, reporting) -> EvaluationReport:
