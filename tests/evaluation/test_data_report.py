@@ -37,7 +37,10 @@ def predictions(rows, anchored=True, seed=0, names=("no", "yes")):
 def test_rows_that_one_model_cannot_read_are_left_out_for_all():
     scored = {"long": predictions(range(6)), "short": predictions([0, 2, 3, 5], seed=1)}
     report = data_report(scored, DATA, cluster_column="talk", resampling=FEW)
-    assert report.notes == ["2 of 6 rows are too long for a model and are left out for all."]
+    assert report.notes == [
+        "2 of 6 rows are too long for a model and are left out for all.",
+        "Intervals draw the rows of one `talk` together: they are over those, not single rows.",
+    ]
     assert report.items.items.target_counts.tolist() == VOTES[[0, 2, 3, 5]].tolist()  # exactly
     assert report.items.items.item_names == ["row 1", "row 3", "row 4", "row 6"]
     assert report.items.items.clusters == ["a", "b", "b", "c"] and report.items.items.texts is None

@@ -88,6 +88,10 @@ def data_report(
     refuse_other_categories({name: predictions.config for name, predictions in distributional.items()})
     categories = _categories(next(iter(distributional.values())).config)
     scored, notes = _common_rows(scored, len(dataset))
+    if cluster_column is not None:
+        notes.append(
+            f"Intervals draw the rows of one `{cluster_column}` together: they are over those, not single rows."
+        )
     validation = None if validation is None else _common_rows(validation, None)[0]
     return EvaluationReport(
         {name: predictions.metrics for name, predictions in scored.items()},
