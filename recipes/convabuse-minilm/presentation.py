@@ -15,6 +15,10 @@ NAMES = {
     "bradley_terry_davidson": "Bradley–Terry–Davidson on vote shares",
     "dpl_mean_variance": "DPL mean–variance",
     "dpl_categorical": "DPL categorical",
+    "bradley_terry_majority_readout": "Bradley–Terry on majorities, read out",
+    "bradley_terry_davidson_readout": "Bradley–Terry–Davidson on vote shares, read out",
+    "dpl_mean_variance_readout": "DPL mean–variance, read out",
+    "dpl_categorical_readout": "DPL categorical, read out",
     "best_constant_for_nats_per_vote": "best constant for nats",
     "best_constant_for_wasserstein_distance": "best constant for W1",
 }

@@ -49,6 +49,7 @@ def write_table(arguments: RecipeArguments) -> str:
     models = {method: saved for method, saved in predictions.items() if method not in CONSTANTS}
     prior, prior_probs = best_prior(models, parts["validation"])
     runs = {method: outputs.get(method, saved) for method, saved in models.items()}
+    runs |= {f"{method}_readout": models[method] for method in outputs}  # as every other: by its distributions
     voted = [votes_of_items(judgments[part], parts[part]) for part in ("train", "validation")]
     pairs = pd.DataFrame(pair_rows(runs, *voted, test, CROSS_ENTROPY, arguments.num_resamples))
 
@@ -70,7 +71,8 @@ def write_table(arguments: RecipeArguments) -> str:
     pairs.to_csv(folder / "pairs.csv", index=False)
     markdown = markdown_tables(rows, pairs, report["attainable_nats"], prior, chosen, len(arguments.seeds))
     folder.joinpath("table.md").write_text(markdown, encoding="utf-8")
-    plot_table(rows[rows["subset"] == "all items"], pairs, chosen).savefig(folder / "table.png")
+    shown = pairs[pairs["method"].isin(rows["method"])]
+    plot_table(rows[rows["subset"] == "all items"], shown, chosen).savefig(folder / "table.png")
     return markdown
 
 

@@ -503,7 +503,7 @@ def test_one_command_trains_everything_and_opens_the_test_votes_last(recipe, bac
         assert np.isfinite(rows.loc[("all items", method, True), "nats_per_vote_difference"])
         assert f"| {recipe.presentation.NAMES.get(method, method.replace('_', ' '))} |" in markdown
     pairs = pd.read_csv(tmp_path / "run" / "pairs.csv")
-    assert len(pairs) == 2 * 15 + 1
+    assert len(pairs) == 2 * (15 + len(recipe.pair_training.PAIR_METHODS)) + 1  # these also by their readouts
     assert np.isfinite(pairs[pairs["recalibrated"]]["three_way_nats"]).all()
     report = json.loads(tmp_path.joinpath("run", "table.json").read_text())
     assert 0 < report["attainable_nats"]["all items"]["low"] < report["attainable_nats"]["all items"]["high"]
