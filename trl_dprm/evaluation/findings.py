@@ -149,6 +149,11 @@ def _against_constant(report: ItemReport, model: ModelNumbers) -> str:
     difference = model.constant_differences.get("nats_per_vote")
     if difference is None:
         return f"{cost}, {'less' if nats < constant else 'no less'} than {best}; the difference has no interval here."
+    return _beside(cost, best, difference)
+
+
+def _beside(cost: str, best: str, difference: PairedDifference) -> str:
+    """A cost and whether these votes can tell it from the best constant's."""
     if difference.low <= 0 <= difference.high:
         told = _with_interval(difference.difference, difference)
         return f"{cost}, which these votes cannot tell from {best} (difference {told})."
@@ -167,10 +172,7 @@ def _against_pair_constant(report: PairReport, model: PairNumbers, metric: str) 
     difference = model.constant_differences.get(metric)
     if difference is None:
         return f"{cost}, beside {best}; the difference has no interval here."
-    if difference.low <= 0 <= difference.high:
-        told = _with_interval(difference.difference, difference)
-        return f"{cost}, which these votes cannot tell from {best} (difference {told})."
-    return f"{cost}, {_distance(*difference[:3])} {'less' if difference.difference < 0 else 'more'} than {best}."
+    return _beside(cost, best, difference)
 
 
 def _pair_difference(report: PairReport, model: PairNumbers, metric: str) -> str:

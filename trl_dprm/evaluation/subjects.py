@@ -125,6 +125,7 @@ class Firsts(NamedTuple):
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> Self:
+        """From all forms of all models, the first model's ahead."""
         first = subjects[0]
         tables = [
             distribution_table("category_probs", subject.category_probs)

@@ -107,6 +107,9 @@ def sections_of_these_weights(folder: Path) -> list[EvaluationSection]:
 
     Args:
         folder (`Path`): Of a checkpoint; it may lack a card.
+
+    Returns:
+        `list` of [`EvaluationSection`], none where the card cannot be read, with a warning.
     """
     card = folder / _CARD
     if not card.is_file():
